@@ -47,10 +47,10 @@ fn case(name: &'static str, verdict: Verdict, words: impl Into<String>) -> Case 
     Case { name, verdict, words: words.into() }
 }
 
-/// How long a program may take to print its version.
+/// The time that a program has to print its version.
 const VERSION: Duration = Duration::from_secs(30);
 
-/// How long a run against a closed port may take.
+/// The time that a run against a closed port may take.
 const CLOSED_PORT: Duration = Duration::from_secs(120);
 
 /// Runs every case of an agent. `room` is a directory of its own; `shim` our own `agent-daemon`.

@@ -17,7 +17,7 @@ pub const OURS: &str = "OODATCAA_";
 /// Variables that every program needs.
 const BASE: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR"];
 
-/// Where programs are looked for when nobody says otherwise.
+/// The directories of programs when nobody says otherwise.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Returns the whole environment of an attempt's agent (or gate).

@@ -45,7 +45,7 @@ impl Outputs {
     }
 }
 
-/// How much of a file's end is looked at.
+/// The part of a file's end that is looked at, in bytes.
 const TAIL: u64 = 256 * 1024;
 
 /// The longest single line that is kept, in characters.

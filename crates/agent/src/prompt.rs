@@ -23,13 +23,13 @@ pub const LARGEST: u64 = 10 * 1024 * 1024;
 /// The largest rendered prompt, in bytes.
 const LARGEST_PROMPT: usize = 32 * 1024 * 1024;
 
-/// How much a template may compute; a loop that never ends is an error, not a wedged worker.
+/// The steps that a template may compute; a loop that never ends is an error, not a wedged worker.
 const FUEL: u64 = 1_000_000;
 
-/// How many of a long list are shown.
+/// The number of items of a long list that are shown.
 const MOST: usize = 100;
 
-/// How many earlier failures are shown, the latest.
+/// The number of earlier failures that are shown, the latest.
 const MOST_FAILURES: usize = 5;
 
 /// The variables of a template, for messages.

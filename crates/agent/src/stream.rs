@@ -44,7 +44,7 @@ trait Grammar: Send {
     }
 }
 
-/// How much of standard error is kept for patterns.
+/// The end of standard error that is kept for patterns, in bytes.
 const STDERR_TAIL: usize = 4_096;
 
 /// Reads what one run writes.

@@ -19,18 +19,18 @@ use oodatcaa_core::{
 };
 
 section! {
-    /// What holds for every worker.
+    /// The settings of every worker.
     pub struct Fleet = "fleet" {
         /// The agent of every role that names none of its own: a name from `[agents.*]`. Empty for none: a worker
         /// without an agent refuses to start. Nothing is ever simulated unless `sim` stands here.
         agent: Option<String>, Maybe(Form::Agent), Ignored = "";
         /// The fallback poll; a change of the queue file wakes a worker at once. At least 100ms.
         interval: Duration, Duration(100), Ignored = "60s";
-        /// How long running attempts may go on after the first TERM; then they are stopped and given back.
+        /// The time that running attempts may go on after the first TERM; then they are stopped and given back.
         shutdown_timeout was "drain": Duration, Duration(0), Ignored = "20s";
         /// Between TERM and KILL of an agent.
         grace: Duration, Duration(0), Ignored = "5s";
-        /// How long to wait for the lock of the queue before giving up.
+        /// The longest wait for the lock of the queue.
         lock_wait: Duration, Duration(0), Ignored = "10s";
     }
 }
@@ -58,14 +58,15 @@ section! {
 }
 
 section! {
-    /// Where everything ends, whatever agents answer and whatever files get lost. What ends here is `needs_manual` and
-    /// stands in the inbox; `agentctl task retry ID` allows as much again. Only your own commands take a count back.
+    /// The bounds at which everything ends, whatever agents answer and whatever files get lost. A task that reaches one
+    /// is `needs_manual` and in the inbox; `agentctl task retry ID` allows as much again. Only your own commands take a
+    /// count back.
     fn limits() -> Bounds = "limits" {
         /// Starts of agents for one task, in all roles together and for whatever reason. The first half comes as
         /// quickly as ever, then each waits twice as long as the one before. A merge is no start, and neither is one
         /// that a provider's used-up quota turned away (these are left out up to the same number).
         starts: Count(1), Smaller = 12;
-        /// How deep planners may plan: a task's children are the first generation.
+        /// The depth to which planners may plan: a task's children are the first generation.
         generations: Count(0), Smaller = 3;
         /// Children, and theirs, that planners may make of one task.
         children: Count(0), Smaller = 30;
@@ -74,19 +75,19 @@ section! {
 }
 
 section! {
-    /// How finished branches come into the target.
+    /// The merging of finished branches into the target.
     pub struct MergeConfig = "merge" {
-        /// Whether a human must approve a task before it is merged: `agentctl inbox`. `agentctl init` says true.
+        /// Requires that a human approves a task before it is merged: `agentctl inbox`. `agentctl init` says true.
         approval: bool, Flag, OnlyTrue = false;
-        /// How a finished branch comes into the target: `merge` for a merge commit, `squash` for one commit, `rebase`
-        /// for the branch's own commits on top of the target.
+        /// The method of merging a finished branch: `merge` for a merge commit, `squash` for one commit, `rebase` for
+        /// the branch's own commits on top of the target.
         policy: MergePolicy, Choice(MergePolicy::WORDS), Ignored = "merge";
         /// The remote that gets the target with every merge, e.g. `origin`; the task is done when the remote is proven
         /// to hold its change. Empty keeps everything local.
         push: Option<String>, Maybe(Form::Remote), Ignored = "";
-        /// Whether every merged task gets a line in `CHANGELOG.md`.
+        /// Adds a line to `CHANGELOG.md` for every merged task.
         changelog: bool, Flag, Ignored = false;
-        /// Whether merges are tagged `pre/<task>-<UTC>` and `<task>-complete`.
+        /// Tags every merge as `pre/<task>-<UTC>` and `<task>-complete`.
         tags: bool, Flag, Ignored = true;
         /// Gates from `[gates.*]` to run after the target has moved; a red one takes the merge back. Those that decide
         /// before it moves stand with the role: `roles.integrator.gates`.
@@ -95,7 +96,7 @@ section! {
 }
 
 words! {
-    /// How a branch comes into the target.
+    /// The method of merging a branch into the target.
     pub enum MergePolicy {
         /// A merge commit, always.
         MergeCommit = "merge",
@@ -109,13 +110,13 @@ words! {
 section! {
     /// Questions to a human.
     const DECISIONS = "decisions" {
-        /// How long a human is waited for before the answer is no; 0 for ever.
+        /// The time that a human has to answer before the answer is no; 0 for ever.
         ("deadline"): Duration(0), Limit = "7d";
     }
 }
 
 section! {
-    /// What may be spent; 0 for no limit. `[budget.attempt]` holds for one attempt, `[budget.task]` for all attempts on
+    /// Limits on spending; 0 for none. `[budget.attempt]` holds for one attempt, `[budget.task]` for all attempts on
     /// one task, `[budget.role]` for one role on one day (UTC), `[budget.day]` for all roles together on one day.
     /// Every limit counts for itself: where the price is not known, the others still bind. At 80 % of a budget the
     /// journal says so; at 100 % nothing more is claimed from it, and a human is asked: `agentctl inbox`.
@@ -148,22 +149,23 @@ section! {
 }
 
 section! {
-    /// Where attempts work, and what is kept of it.
+    /// The workspaces of attempts, and what is kept of them.
     pub struct WorkspaceConfig = "workspace" {
         /// `worktree`: every task has a git worktree and a branch of its own; without git, or before the first commit,
         /// it is `shared` all the same. `shared`: in the project's own directory, nothing is merged.
         mode: WorkspaceMode, Choice(WorkspaceMode::WORDS), Ignored = "worktree";
-        /// Where worktrees lie, outside of the repository; empty for `$XDG_STATE_HOME/oodatcaa` (`~/.local/state`).
+        /// The directory for worktrees, outside of the repository; empty for `$XDG_STATE_HOME/oodatcaa`
+        /// (`~/.local/state`).
         root: Option<String>, Text(Form::Any), Ignored = "";
         /// The name of a task's branch, with `{task}`, `{slug}` (of its title) and `{kind}` (feat, fix, docs, …).
         branch: String, Text(Form::BranchTemplate), Ignored = "feat/{task}-{slug}";
-        /// What branches start from and are merged into; empty for the branch of the main checkout.
+        /// The branch that others start from and are merged into; empty for the branch of the main checkout.
         base: Option<String>, Maybe(Form::Branch), Ignored = "";
         /// `on`: before a new worktree is made, the base is fetched from the remote of `merge.push`, else `origin`, and
         /// follows it as `git pull --ff-only` would. Nobody is asked for a password; while the remote is away, the task
         /// waits.
         fetch: Fetch, Choice(Fetch::WORDS), Ignored = "off";
-        /// Who commits what an agent left uncommitted, as `Name <mail>`; empty for the role.
+        /// The author of commits for what an agent left uncommitted, as `Name <mail>`; empty for the role.
         author: Option<String>, Text(Form::Any), Ignored = "";
         /// Untracked files and directories of the main checkout that every worktree gets a copy of, also by patterns,
         /// e.g. `[".env", "conf/*.local", "**/.env"]`. What was copied is never merged.
@@ -178,13 +180,13 @@ section! {
         hook_env: Vec<String>, List(Form::Inherited), Ignored = [];
         /// Every task has a block of ports for itself: `OODATCAA_PORT_BASE` is its first. 0 for no ports.
         port_base: u32, Count(0), Ignored = 20000;
-        /// How many ports are in a block.
+        /// The number of ports in a block.
         ports: u32, Count(1), Ignored = 10;
-        /// How long to wait for the lock of the repository.
+        /// The longest wait for the lock of the repository.
         lock_wait: Duration, Duration(0), Ignored = "2m";
         /// With less room than this on its disk no worktree is made.
         disk_min: u64, Size(1 << 10), Ignored = "512MiB";
-        /// How long runs and saved work of finished tasks stay; `agentctl gc` removes what is older.
+        /// The time that runs and saved work of finished tasks are kept; `agentctl gc` removes what is older.
         keep: Duration, Duration(0), Ignored = "30d";
         beside {
             /// The remote to fetch the base from before a task begins; nothing is fetched when absent.
@@ -196,7 +198,7 @@ section! {
 }
 
 words! {
-    /// Where attempts work.
+    /// The workspace of attempts.
     pub enum WorkspaceMode {
         /// Every task in a git worktree of its own.
         Worktree = "worktree",
@@ -223,15 +225,15 @@ section! {
         ("takes"): Text(Form::Status), Ignored like "awaiting_review";
         /// The status while it works; no other role may have it.
         ("works"): Text(Form::Status), Ignored like "reviewing";
-        /// Where a task goes after success.
+        /// The status of a task after success.
         ("done"): Text(Form::Status), Ignored like "awaiting_test";
-        /// Where a task goes after success if it has children; empty for no difference.
+        /// The status after success of a task with children; empty for no difference.
         ("done_with_children"): Maybe(Form::Status), Ignored = "";
-        /// Where a task goes when its attempts are used up.
+        /// The status of a task when its attempts are used up.
         ("failed"): Text(Form::Status), Ignored like "needs_adapt";
-        /// Where a task goes when the agent asks for a new plan; empty for where failed ones go.
+        /// The status of a task when the agent asks for a new plan; empty for the one in `failed`.
         ("replan"): Maybe(Form::Status), Ignored = "";
-        /// How long a lease lives without a heartbeat. At least 1s.
+        /// The time that a lease lives without a heartbeat. At least 1s.
         ("ttl"): Duration(1_000), Ignored = "45m";
     }
 }
@@ -258,17 +260,17 @@ section! {
         gates: Vec<String>, List(Form::Name), Adds = [];
         /// Files that must be there after the attempt, below the workspace.
         files: Vec<String>, List(Form::Path), Adds = [];
-        /// Whether an attempt without a `result.json` counts as without evidence.
+        /// Counts an attempt without a `result.json` as without evidence.
         require_result: bool, Flag, OnlyTrue = false;
-        /// Whether an attempt that says done must have changed files: what git does not ignore, compared with its
+        /// Requires that an attempt that says done has changed files: what git does not ignore, compared with its
         /// start. The builder that ships must; false for one whose work is not a file of the project.
         change: bool, Flag, OnlyTrue = false;
-        /// Whether `result.json` must answer every acceptance criterion of the task, with evidence. The tester that
+        /// Requires that `result.json` answers every acceptance criterion of the task, with evidence. The tester that
         /// ships must; false for one that is just a command.
         criteria: bool, Flag, OnlyTrue = false;
-        /// Whether what the role changes in a worktree becomes commits of the task's branch: `always`, `never` (it is
-        /// saved below `refs/oodatcaa/aside` and taken out again), or `auto`: roles that build or mend do, those that
-        /// look do not.
+        /// The treatment of the role's changes in a worktree: with `always` they become commits of the task's branch;
+        /// with `never` they are saved below `refs/oodatcaa/aside` and taken out again; with `auto` the changes of
+        /// roles that build or mend become commits, and those of roles that look do not.
         commits: Commits, Choice(Commits::WORDS), Ignored = "auto";
     }
 }
@@ -276,7 +278,7 @@ section! {
 words! {
     /// Tells whether what a role changes in a worktree becomes commits of the task's branch.
     pub enum Commits {
-        /// Where the role builds or mends; else it is put aside.
+        /// It does where the role builds or mends; else it is put aside.
         Auto = "auto",
         /// It does.
         Always = "always",
@@ -302,7 +304,7 @@ section! {
         adapter: Option<String>, Maybe(Form::Agent), Ignored like "";
         /// The model to ask for; with an adapter.
         model: Option<String>, Text(Form::Any), Ignored like "";
-        /// What it may do unasked, in the words of its adapter: `edits`, `all`, ….
+        /// Its permissions to act unasked, in the words of its adapter: `edits`, `all`, ….
         permissions: Option<String>, Text(Form::Any), Ignored like "";
         /// The account it uses. Agents of one adapter, account and model share its limits.
         account: Option<String>, Maybe(Form::Agent), Ignored like "";
@@ -311,12 +313,12 @@ section! {
         /// Program and arguments, never run through a shell. `{prompt_file}` `{task_id}` `{role}` `{run_dir}`
         /// `{result_file}` `{workspace}` `{project}` `{attempt}` are replaced, as whole or as part of an argument.
         argv: Vec<String>, Program, Ignored like ["my-agent", "--task", "{task_id}"];
-        /// How the prompt reaches it: `stdin`, or `file` with `{prompt_file}` in `argv`.
+        /// The channel for its prompt: `stdin`, or `file` with `{prompt_file}` in `argv`.
         prompt: PromptVia, Choice(PromptVia::WORDS), Ignored = "stdin";
         /// Names of variables that it inherits, besides the few that every program needs; `NAME_*` for all that start
         /// so.
         env: Vec<String>, List(Form::Inherited), Ignored = [] like ["MY_AGENT_*"];
-        /// How to install it, for the message when it is missing.
+        /// The command that installs it, for the message when it is missing.
         install: Option<String>, Text(Form::Any), Ignored like "npm install -g my-agent";
         beside {
             /// Which implementation.
@@ -325,7 +327,7 @@ section! {
             set: BTreeMap<String, String>;
             /// Exit codes with a meaning of their own.
             exits: BTreeMap<i32, Class>;
-            /// What the configuration says about adapters, by name; the form is the adapters' matter.
+            /// The adapters of the configuration, by name; each adapter checks its own form.
             adapters: BTreeMap<String, toml::Table>;
         }
     }
@@ -335,7 +337,7 @@ section! {
     const AGENT_TABLES = "agents.*" {
         /// Variables that it is given: text, or a secret by reference: `env:NAME`, `file:PATH` (mode 600).
         ("set.*"): Text(Form::EnvValue), Ignored like { MY_AGENT_KEY = "env:MY_KEY", MY_AGENT_RETRIES = "2" };
-        /// What its exit codes mean: overloaded network agent_crashed rate_limited usage_limit auth_expired
+        /// The meaning of its exit codes: overloaded network agent_crashed rate_limited usage_limit auth_expired
         /// agent_not_found config permission_denied environment context_overflow session_lost gate_failed no_evidence
         /// agent_failed timeout silent protocol interrupted superseded cancelled budget_exceeded unclassified.
         ("exits.*"): Text(Form::Class), Ignored like { 75 = "rate_limited", 77 = "auth_expired" };
@@ -359,7 +361,7 @@ pub enum AgentKind {
 }
 
 words! {
-    /// How a prompt reaches a program.
+    /// The channel for a prompt.
     pub enum PromptVia {
         /// On standard input.
         Stdin = "stdin",
@@ -369,8 +371,8 @@ words! {
 }
 
 section! {
-    /// What differs from an adapter that ships, or a new one: see `docs/agents.md`. The same may stand in a file of its
-    /// own, `.oodatcaa/adapters/NAME.toml`.
+    /// Changes to an adapter that ships, or a new one: see `docs/agents.md`. The same may stand in a file of its own,
+    /// `.oodatcaa/adapters/NAME.toml`.
     const ADAPTERS = "adapters.*" {
         /// Any part of an adapter's description, e.g. another adapter to start from: `extends = "claude"`.
         ("*"): Any, Ignored like "claude";

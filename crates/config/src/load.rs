@@ -133,7 +133,7 @@ fn commands(project: &[Flat]) -> Vec<NamedCommand> {
     commands.into_values().collect()
 }
 
-/// How many things are named in a warning.
+/// The number of things that are named in a warning.
 const NAMED: usize = 12;
 
 fn trust_of(

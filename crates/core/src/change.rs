@@ -18,7 +18,7 @@ use crate::{
 pub struct TaskEdit {
     /// Which task.
     pub task: TaskId,
-    /// What to set.
+    /// The members to set.
     pub set: BTreeMap<Member, Value>,
 }
 
@@ -110,7 +110,7 @@ pub enum LeaseChange {
     Drop(TaskId),
 }
 
-/// What a decision wants committed, all or nothing.
+/// The changes that a decision makes, committed all or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
     /// Changes to tasks that exist.
@@ -121,7 +121,7 @@ pub struct ChangeSet {
     pub counters: BTreeMap<String, u64>,
     /// Changes to leases.
     pub leases: Vec<LeaseChange>,
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<EventDraft>,
 }
 

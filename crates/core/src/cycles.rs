@@ -5,12 +5,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// Who waits for themselves, in time and space that grow with places and edges and not with the length of cycles.
+/// The places that wait for themselves, found in time and space that grow with places and edges, not with the length of
+/// cycles.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cycles {
     /// For each place of a cycle those of the same cycle that it waits for; empty for all others.
     ahead: Vec<Vec<usize>>,
-    /// How many places each cycle has, by the cycle of a place.
+    /// The number of places in each cycle, by the cycle of a place.
     sizes: Vec<usize>,
     cycle: Vec<usize>,
 }
@@ -20,7 +21,7 @@ pub(crate) struct Cycles {
 pub(crate) struct Way {
     /// The place itself, and those that follow; where `among` says something, the beginning only.
     pub(crate) places: Vec<usize>,
-    /// How many wait for each other, where the whole way is too long to be looked for.
+    /// The number of places that wait for each other, where the whole way is too long to be looked for.
     pub(crate) among: Option<usize>,
 }
 
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(Cycles::of(&[vec![0]]).way(0), Some(Way { places: vec![0], among: None }));
     }
 
-    /// What a way of places says must be true of the graph.
+    /// Checks a way of places against the graph.
     fn holds(ahead: &[Vec<usize>], start: usize, way: &Way) {
         assert_eq!(way.places[0], start);
         assert!(way.places.windows(2).all(|pair| ahead[pair[0]].contains(&pair[1])));

@@ -21,7 +21,7 @@ const NO_FILTER: [&str; 4] = ["external filter", "smudge filter", "clean filter"
 /// Lists the words by which git says that its repository may not be written, as after one command under sudo.
 const NO_RIGHT: [&str; 2] = ["insufficient permission for adding an object", "unable to write file"];
 
-/// How a shell and `env` say that a program is missing.
+/// The words by which a shell and `env` say that a program is missing.
 const NOT_FOUND: [&str; 3] = ["command not found", ": not found", "No such file or directory"];
 
 /// Exit codes by which a shell, `env` and our shim say that a program cannot be run, or is not there.

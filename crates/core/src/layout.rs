@@ -54,8 +54,7 @@ impl Layout {
         self.root.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
     }
 
-    /// What the extension of a file begins with that keeps an edit of a file of ours, because it could not be brought
-    /// into it.
+    /// The beginning of the extension of files that keep an edit of a file of ours which could not be brought into it.
     pub const LOST_EDIT: &str = "lost-edit-";
 
     /// Returns the prompt template of a role.

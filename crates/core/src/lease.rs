@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Now, QueueLease, Role, RoleRule, RunName, Status, TaskId, Token, text};
 
-/// Who a worker is: its tag for people and the facts that prove it alive.
+/// The identity of a worker: its tag for people and the facts that prove it alive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The tag, e.g. `agent-daemon-builder@host`; never used to decide whether someone lives.
@@ -43,7 +43,7 @@ pub struct Lease {
     pub attempt: u32,
     /// Wall clock, for people.
     pub started_at: DateTime<Utc>,
-    /// How long it lives without a heartbeat.
+    /// The time that it lives without a heartbeat.
     pub ttl_seconds: u64,
     /// Wall clock, for people.
     pub heartbeat_at: DateTime<Utc>,
@@ -86,7 +86,7 @@ pub struct Lease {
 pub struct StopRequest {
     /// `human:<name>`.
     pub actor: String,
-    /// What they said.
+    /// Their words.
     pub reason: String,
     /// The task was cancelled with it; else it is blocked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -169,7 +169,7 @@ impl Lease {
 pub struct ForeignLease {
     /// The task in the file, or the file's name.
     pub task_id: TaskId,
-    /// Who wrote it.
+    /// Its writer.
     pub owner: String,
     /// The role it names, if any.
     pub role: Option<Role>,
@@ -179,7 +179,7 @@ pub struct ForeignLease {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// What stands in `.leases/<task>.json`.
+/// The content of `.leases/<task>.json`.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are ours")]
 #[expect(missing_docs, reason = "what each field is goes without saying")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ pub enum LeaseRecord {
     Broken { task_id: TaskId, reason: String },
 }
 
-/// What the store found out about the holder of a lease.
+/// The state of a lease's holder, as the store found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// It holds the task's flock, or its process is the one that the lease names.
@@ -208,11 +208,11 @@ pub enum Holder {
 pub struct LeaseState {
     /// The file's content.
     pub record: LeaseRecord,
-    /// Whether somebody still stands behind it.
+    /// Its holder.
     pub holder: Holder,
 }
 
-/// How a lease stands.
+/// The state of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseHealth {
     /// Somebody works, or may work.
@@ -298,7 +298,7 @@ impl QueueLease {
 /// The longest that a lease counts of whose holder only its own words are known.
 pub const LONGEST: chrono::Duration = chrono::Duration::hours(24);
 
-/// How far the clock of whoever wrote it may be ahead of ours.
+/// The time by which the clock of its writer may be ahead of ours.
 const AHEAD: chrono::Duration = chrono::Duration::minutes(1);
 
 /// Tells whether a lease counts that says to last until then. Nobody holds a task for ever by writing a far time.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{QueueLease, Status, Task, TaskId, time::stamp, words::words};
 
-/// Who writes a member of a task.
+/// The writer of a member of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// Rules and workers, while they work on it.
@@ -36,25 +36,25 @@ words! {
         Id = "id", Author: "Its name.";
         Title = "title", Author: "One line for people.";
         Kind = "type", Author: "Story, build, test and the like.";
-        Description = "description", Author: "What is to be done.";
+        Description = "description", Author: "The work to do.";
         Priority = "priority", Author: "Small numbers first.";
-        AcceptanceCriteria = "acceptance_criteria", Author: "What must be true afterwards.";
-        Dependencies = "dependencies", Author: "What must be done before it.";
+        AcceptanceCriteria = "acceptance_criteria", Author: "The statements that must be true afterwards.";
+        Dependencies = "dependencies", Author: "The tasks that must be done before it.";
         DependsOn = "depends_on", Author: "The other spelling of the same.";
         Complexity = "complexity", Author: "`S`, `M` or `L`.";
         Role = "role", People: "The only role that may take it.";
         Gates = "gates", People: "Gates beside its role's.";
         ExitGates = "exit_gates", People: "Statements that must hold.";
-        Budget = "budget", People: "What it may cost.";
-        Trusted = "trusted", People: "Whether its text needs no approval.";
-        Source = "source", People: "Where its text comes from.";
+        Budget = "budget", People: "The limit on its cost.";
+        Trusted = "trusted", People: "Its text needs no approval.";
+        Source = "source", People: "The source of its text.";
         Parent = "parent", People: "The task that it is a part of.";
         ParentTask = "parent_task", People: "The other spelling of the same.";
         Subtasks = "subtasks", People: "Its parts.";
         CreatedAt = "created_at", People: "When it was made.";
         Approval = "approval", People: "A word that only a person may give.";
         Approved = "approved", People: "The same.";
-        Simulated = "simulated", People: "Whether the simulated agent worked on it.";
+        Simulated = "simulated", People: "The simulated agent worked on it.";
         Metadata = "metadata", People: "A member of the whole queue.";
         WipLimits = "wip_limits", People: "A member of the whole queue.";
         Tasks = "tasks", People: "A member of the whole queue.";

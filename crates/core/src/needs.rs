@@ -18,7 +18,7 @@ use crate::{
 /// One thing that a person has to do something about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need<'a> {
-    /// What it is about.
+    /// Its subject.
     pub cause: Cause,
     /// The sentence.
     pub words: String,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::words::words;
 
-/// What follows from a class of failure.
+/// The consequence of a class of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
     /// Backoff, same session, not charged, at most five in a row.
@@ -70,7 +70,7 @@ impl std::str::FromStr for Class {
     }
 }
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 #[expect(missing_docs, reason = "what each field is goes without saying")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -143,7 +143,7 @@ impl Outcome {
     }
 }
 
-/// How often and how soon to try again; from the configuration.
+/// The number of tries and the waits between them; from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Charged attempts per stage; 3.

@@ -6,30 +6,30 @@ use serde_json::Value;
 
 use crate::{Role, outcome, text, words::words};
 
-/// What holds for every role.
+/// The settings of every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// A task is merged only after a human approved it.
     pub merge_approval: bool,
-    /// How long a human is waited for; zero means for ever.
+    /// The time for which a human is waited for; zero means for ever.
     pub deadline: Duration,
-    /// What may be spent.
+    /// The limits on spending.
     pub budgets: Budgets,
     /// No role works on more tasks at once, whatever the queue says: the queue may have come with a clone.
     pub most_at_once: u32,
-    /// Where everything ends.
+    /// The bounds on starts, generations and children.
     pub bounds: Bounds,
     /// Branches of worktrees are merged by our own code, not by an agent.
     pub merges: bool,
-    /// What a merge makes.
+    /// The commits that a merge makes.
     pub makes: Makes,
-    /// Who works on tasks that have failed before, by role.
+    /// The agents for tasks that have failed before, by role.
     pub on_retry: BTreeMap<Role, OnRetry>,
-    /// What is wrong with the configuration, where these roles only stand in for those of a broken one.
+    /// The error in the configuration, where these roles only stand in for those of a broken one.
     pub broken: Option<String>,
 }
 
-/// What a merge makes of a branch.
+/// The commits that a merge makes of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Makes {
     /// A merge commit.
@@ -40,7 +40,7 @@ pub enum Makes {
     Commits,
 }
 
-/// Who works on tasks of a role that have failed before.
+/// The agents for tasks of a role that have failed before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnRetry {
     /// The names, in the order in which they are asked, ahead of the role's others.
@@ -65,12 +65,12 @@ impl Default for Policy {
     }
 }
 
-/// How often, how deep and how many: where everything ends, whatever agents answer.
+/// The bounds at which everything ends, whatever agents answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Starts of agents for one task before a human is asked; 12.
     pub starts: u32,
-    /// How deep planners may plan: children are the first generation; 3.
+    /// The depth to which planners may plan: children are the first generation; 3.
     pub generations: u32,
     /// Children, and theirs, that planners may make of one task; 30.
     pub children: u32,

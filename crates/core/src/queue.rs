@@ -14,7 +14,7 @@ use crate::{
 /// Something wrong with a queue that does not stop the rest of it from working.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where: `line:column` when the file told, else 0:0.
+    /// The line, from 1; 0 where it is not known.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
@@ -22,7 +22,7 @@ pub struct Problem {
     pub task: Option<String>,
     /// A short stable word: `bad_id`, `bad_type`, `cycle`, `missing_dependency`, …
     pub code: &'static str,
-    /// What is wrong, and what follows from it.
+    /// The problem and its consequence.
     pub message: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How a task's dependencies stand.
+/// The state of a task's dependencies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// All done, or none named.
@@ -55,7 +55,7 @@ pub enum Waits {
 pub struct Cycle {
     /// The task itself and those that follow; where `among` says something, the beginning only.
     pub way: Vec<TaskId>,
-    /// How many tasks wait for each other, where the way is too long to be told.
+    /// The number of tasks that wait for each other, where the way is too long to be told.
     pub among: Option<usize>,
 }
 
@@ -79,7 +79,7 @@ pub struct Queue {
     index: Arc<HashMap<TaskId, usize>>,
     /// The cycles of dependencies; found out when first asked.
     cycles: OnceLock<Cycles>,
-    /// Who is more urgent than it says; found out when first asked.
+    /// The places that lend others their urgency; found out when first asked.
     urged: OnceLock<HashMap<usize, usize>>,
     /// The places of the children of each place; found out when first asked.
     families: OnceLock<HashMap<usize, Vec<usize>>>,
@@ -89,11 +89,11 @@ pub struct Queue {
     pub counters: BTreeMap<String, Option<u64>>,
     /// The sprint's name or number, for people.
     pub sprint: Option<String>,
-    /// What the reading of the file found.
+    /// The problems found when the file was read.
     pub problems: Vec<Problem>,
 }
 
-/// What was worked out from the tasks says nothing that they do not.
+/// Compares the tasks, not what was worked out from them.
 impl PartialEq for Queue {
     fn eq(&self, other: &Self) -> bool {
         let parts = |queue: &Self| (queue.wip_limits.clone(), queue.counters.clone(), queue.sprint.clone());

@@ -16,7 +16,7 @@ use crate::{Data, Event, event::SEAL, text, time::stamp};
 pub struct Key([u8; Key::BYTES]);
 
 impl Key {
-    /// How long a key is.
+    /// The length of a key.
     pub const BYTES: usize = 32;
 
     /// Makes a key of these bytes; `None` where they are not as many as a key has.

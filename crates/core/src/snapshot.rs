@@ -19,15 +19,15 @@ pub struct Snapshot {
     pub queue: Arc<Queue>,
     /// The leases by task.
     pub leases: BTreeMap<TaskId, LeaseState>,
-    /// What the journal tells.
+    /// The history in the journal.
     pub history: Arc<History>,
-    /// What the ledger in the user's own state tells: the same of fewer events, wherever the project's files went.
+    /// The history in the ledger of the user's own state: fewer events, kept wherever the project's files go.
     pub kept: Arc<History>,
-    /// What else the files show, for who compares queue and journal.
+    /// Further facts in the files, for comparing queue and journal.
     pub beside: Beside,
 }
 
-/// What tells a crash and a race from a human's wish.
+/// Facts that tell a crash or a race from a human's wish.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
     /// When the queue file got its present content.

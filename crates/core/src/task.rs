@@ -87,7 +87,7 @@ impl<'de> serde::Deserialize<'de> for TaskId {
     }
 }
 
-/// What the `lease` member of a queue entry says.
+/// The `lease` member of a queue entry.
 #[expect(missing_docs, reason = "the variant says what each field is")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum QueueLease {
@@ -148,9 +148,9 @@ pub struct Task {
     pub dependencies: Vec<String>,
     /// `parent`, `parent_task`, or the task whose `subtasks` holds this one.
     pub parent: Option<String>,
-    /// What is to be done.
+    /// The work to do.
     pub description: Option<String>,
-    /// What must be true afterwards.
+    /// The statements that must be true afterwards.
     pub acceptance_criteria: Vec<String>,
     /// The old files' list of statements to hold; text for the prompt, never a command.
     pub exit_gates: Vec<String>,
@@ -172,9 +172,9 @@ pub struct Task {
     pub role: Option<String>,
     /// Names of configured gates that this task demands beside its role's.
     pub gates: Vec<String>,
-    /// Whether its text comes from somebody who is trusted; what does not waits for a human first.
+    /// Its text comes from somebody who is trusted; any other text waits for a human first.
     pub trusted: bool,
-    /// Where its text comes from, for people.
+    /// The source of its text, for people.
     pub source: Option<String>,
     /// When it was made, as it stands in the file.
     pub created_at: Option<String>,

@@ -178,7 +178,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// What a line of a failed program's output may say of the failure, the most telling first.
+/// Words that make a line of a failed program's output worth showing, the most telling first.
 const TELLING: [&str; 7] = ["assert", "expected", "panicked at", "exception", "error", "fatal", "fail"];
 
 /// Lines that count failures and found none.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Token(pub u64);
 
 impl Token {
-    /// What is beyond, no claim has reached on its own: somebody made it up.
+    /// The greatest token that claims can reach on their own; a greater one is made up.
     const PLAUSIBLE: Self = Self(1 << 40);
 
     /// The same for the journal, where there is room for those that follow the greatest of the above.

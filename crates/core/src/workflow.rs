@@ -18,15 +18,15 @@ pub struct RoleRule {
     pub takes: Status,
     /// The status while it works.
     pub works: Status,
-    /// Where a task goes after success.
+    /// The status of a task after success.
     pub done: Status,
-    /// Where a task goes after success if it has children (the planner's `planning_complete`).
+    /// The status after success of a task with children (the planner's `planning_complete`).
     pub done_with_children: Option<Status>,
-    /// Where a task goes when attempts are exhausted or the agent says so.
+    /// The status when attempts are exhausted or the agent says so.
     pub failed: Status,
-    /// Where a task goes when the agent asks for a new plan; `failed` when absent.
+    /// The status when the agent asks for a new plan; `failed` when absent.
     pub replan: Option<Status>,
-    /// How long a lease lives without a heartbeat.
+    /// The time that a lease lives without a heartbeat.
     pub ttl: Duration,
 }
 
@@ -44,7 +44,7 @@ pub struct Workflow {
     policy: Policy,
 }
 
-/// What is wrong with a table, in words.
+/// The error in a table, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BadWorkflow(String);

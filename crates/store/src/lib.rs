@@ -34,7 +34,7 @@ pub mod file;
 pub use desk::{Committed, Desk};
 pub use file::identity;
 
-/// How long a change waits for others, unless the configuration says otherwise.
+/// The time that a change waits for others, unless the configuration says otherwise.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Opens the store of a project that `url` names: a path of the project's root, or `file:` and that path. Without an

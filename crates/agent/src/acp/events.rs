@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Lines of an agent that are no messages are told of so often, and then no more.
 const NOISE: u32 = 100;
 
-/// Where events go.
+/// The output for events.
 pub(super) struct Events {
     out: Box<dyn Write + Send>,
     noise: u32,

@@ -32,10 +32,10 @@ pub(super) enum Heard {
     Told,
 }
 
-/// How long an agent may take to leave once the conversation is over.
+/// The time that an agent has to leave once the conversation is over.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How far apart two ends of one signal may be heard.
+/// The longest time between hearing two ends of one signal.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// The agent.

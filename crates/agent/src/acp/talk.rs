@@ -22,7 +22,7 @@ const VERSION: u64 = 1;
 /// The code of a method that is not there.
 const NO_METHOD: i64 = -32601;
 
-/// How long the agent may take to answer a cancelled prompt.
+/// The time that the agent has to answer a cancelled prompt.
 const CANCEL: Duration = Duration::from_secs(2);
 
 /// A tool call that was announced.

@@ -17,7 +17,7 @@ pub(crate) struct Pick {
     /// Of which events.
     #[serde(default)]
     pub(crate) when: When,
-    /// Where it stands.
+    /// Its place.
     pub(crate) ptr: Pointer,
     /// With a pattern: what its group `value` caught, or its whole match.
     pub(crate) regex: Option<Pattern>,
@@ -100,7 +100,7 @@ pub(crate) enum UsageMode {
     Sum,
 }
 
-/// Where figures stand. Lists are added up.
+/// The places of figures. Lists are added up.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct UsageRule {
@@ -120,7 +120,7 @@ pub(crate) struct UsageRule {
     pub(crate) turns: Option<Pointer>,
     /// With a pattern: its groups `input`, `output`, `cost`, looked for at `ptr`.
     pub(crate) regex: Option<Pattern>,
-    /// Where `regex` looks.
+    /// The place in which `regex` looks.
     pub(crate) ptr: Option<Pointer>,
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct Map {
     pub(crate) quiet: Vec<When>,
 }
 
-/// Where a failure shows. Never in the model's words or a tool's output.
+/// The place where a failure shows; never the model's words or a tool's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
@@ -178,7 +178,7 @@ pub(crate) enum Source {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorRule {
-    /// Where it shows.
+    /// The place where it shows.
     pub(crate) source: Source,
     /// `field`: of which events.
     #[serde(default)]
@@ -204,7 +204,7 @@ pub(crate) struct EarlyRule {
     /// Of which events.
     #[serde(default)]
     pub(crate) when: When,
-    /// Where `regex` looks in the event.
+    /// The place in the event in which `regex` looks.
     pub(crate) ptr: Option<Pointer>,
     /// The pattern that is looked for, in the event or in lines of standard error.
     pub(crate) regex: Option<Pattern>,
@@ -243,7 +243,7 @@ pub(crate) struct RetryRule {
     /// Of which events.
     #[serde(default)]
     pub(crate) when: When,
-    /// Where it stands.
+    /// Its place.
     pub(crate) ptr: Pointer,
     /// Its group `value` is the time.
     pub(crate) regex: Option<Pattern>,

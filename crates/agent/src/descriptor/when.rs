@@ -120,7 +120,7 @@ impl When {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Guard {
-    /// Where it stands.
+    /// Its place.
     ptr: Pointer,
     /// It is exactly this.
     eq: Option<Value>,

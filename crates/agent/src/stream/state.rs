@@ -26,7 +26,7 @@ const LONGEST: usize = 16_384;
 pub(crate) struct Hit {
     /// The kind of failure.
     pub(crate) failure: Failure,
-    /// Where it was found, as text.
+    /// The text in which it was found.
     pub(crate) words: String,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Open {
     pub(crate) since: Duration,
 }
 
-/// How many different calls a circle may have.
+/// The number of different calls that a circle may have.
 const CIRCLE: usize = 8;
 
 /// The same few tool calls again and again.
@@ -47,7 +47,7 @@ const CIRCLE: usize = 8;
 pub(crate) struct Repeat {
     /// The last different calls, the newest last.
     known: VecDeque<u64>,
-    /// How many calls in a row were none but these.
+    /// The number of calls in a row that were none but these.
     pub(crate) count: u32,
     /// The tool of the last one.
     pub(crate) name: String,
@@ -83,7 +83,7 @@ pub struct RunState {
     pub(crate) quota: Option<DateTime<Utc>>,
     /// When to come back, as it was written.
     pub(crate) retry: Option<(RetryUnit, String)>,
-    /// How long the program waits by itself, as it was written, and how often it said so.
+    /// The time that the program waits by itself, as it was written, and the number of times that it said so.
     pub(crate) waits: Option<(RetryUnit, String, u32)>,
     /// The end of standard error.
     pub stderr: String,

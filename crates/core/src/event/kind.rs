@@ -11,7 +11,7 @@ use super::payload::{
 };
 use crate::words::words;
 
-/// What is lost with an event that a power cut takes.
+/// The loss when a power cut takes an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// Something that others build on: it is on the disk before anything goes on.
@@ -30,7 +30,7 @@ macro_rules! kinds {
             weight: Weight { $($name = $text, $weight: $doc;)* }
         }
 
-        /// What happened, and what the event says of it.
+        /// The data of an event, by its kind.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(untagged)]
         pub enum Data {

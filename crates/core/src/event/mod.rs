@@ -21,7 +21,7 @@ pub use usage::Usage;
 /// The member of `data` that holds the seal of an event.
 pub(crate) const SEAL: &str = "seal";
 
-/// Who decided; the truth, never a guess.
+/// The one who decided; the truth, never a guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// `human:<name>`.
@@ -52,9 +52,9 @@ impl fmt::Display for Actor {
 #[must_use = "an event is told by the change set that takes it in"]
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventDraft {
-    /// What happened.
+    /// The kind of event, and its data.
     pub data: Data,
-    /// Who decided.
+    /// The one who decided.
     pub actor: Actor,
     /// The task it is about.
     pub task: Option<TaskId>,
@@ -127,7 +127,7 @@ pub struct Line<D> {
     pub datacontenttype: String,
     /// Increases by 1.
     pub seq: u64,
-    /// Who decided.
+    /// The one who decided.
     pub actor: String,
     /// The task.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -39,7 +39,7 @@ payloads! {
         reason: Option<String>,
         /// We wrote it into the queue, and left our stamp there.
         stamped: bool,
-        /// What tells the task from another under its id ([`crate::Task::origin`]).
+        /// The mark that tells the task from another under its id ([`crate::Task::origin`]).
         origin: Option<String>,
         /// The members that were set.
         set: Option<Map<String, Value>>,
@@ -63,7 +63,7 @@ payloads! {
     Claimed {
         /// The owner's tag.
         owner: Option<String>,
-        /// How long the lease lives without a heartbeat.
+        /// The time that the lease lives without a heartbeat.
         ttl_seconds: Option<u64>,
         /// The agent's name.
         by: Option<String>,
@@ -73,7 +73,7 @@ payloads! {
         probe: bool,
         /// The name of the attempt's directory, where it is not the token alone.
         run: Option<String>,
-        /// What tells the task from another under its id.
+        /// The mark that tells the task from another under its id.
         origin: Option<String>,
         /// It merges, and starts no agent.
         merge: bool,
@@ -81,7 +81,7 @@ payloads! {
         rebuilt: bool,
     };
 
-    /// What a dead, lost or silenced owner held was given back.
+    /// A task was taken back from an owner that is dead, lost or silenced.
     Rescued {
         /// The owner's tag.
         owner: Option<String>,
@@ -129,7 +129,7 @@ payloads! {
         files: Texts,
         /// The status that its agent set in the queue file.
         set_itself: Option<String>,
-        /// Where the task stays, whatever it came to; `gone` where it is not in the queue.
+        /// The status in which the task stays, whatever it came to; `gone` where it is not in the queue.
         stands: Option<String>,
         /// The commit as which the task had been merged.
         landed: Option<String>,
@@ -152,7 +152,7 @@ payloads! {
         /// The branch of the work.
         branch: Option<String>,
     } with {
-        /// What it used up.
+        /// Its consumption.
         usage: Usage,
     };
 
@@ -164,7 +164,7 @@ payloads! {
         ok: Option<bool>,
         /// Which of several tries of it.
         tried: Option<String>,
-        /// How it ended, in words.
+        /// Its end, in words.
         exit: Option<String>,
     };
 
@@ -178,7 +178,7 @@ payloads! {
     Asked {
         /// The id of the decision.
         decision: Option<String>,
-        /// What it is about, in one word.
+        /// Its subject, in one word.
         kind: Option<String>,
         /// The question.
         question: Option<String>,
@@ -186,13 +186,13 @@ payloads! {
         content: Option<String>,
         /// The commit that it is about.
         commit: Option<String>,
-        /// What holds after the deadline.
+        /// The answer that holds after the deadline.
         default: Option<String>,
         /// Until when an answer is waited for.
         deadline: Option<String>,
         /// Answers to pick from by number.
         options: Texts,
-        /// Where the task goes back to when it is answered.
+        /// The status that the task goes back to when it is answered.
         back: Option<Status>,
     };
 
@@ -200,9 +200,9 @@ payloads! {
     Decided {
         /// The id of the decision.
         decision: Option<String>,
-        /// What it is about, in one word.
+        /// Its subject, in one word.
         kind: Option<String>,
-        /// How it ended, in one word.
+        /// Its end, in one word.
         verdict: Option<String>,
         /// The fingerprint of what was decided about.
         content: Option<String>,
@@ -218,7 +218,7 @@ payloads! {
 
     /// Mail of an agent.
     Mail {
-        /// Who sent it.
+        /// Its sender.
         from: Option<String>,
         /// `decision` or `message`.
         what: Option<String>,
@@ -236,7 +236,7 @@ payloads! {
         pools: Option<Texts>,
         /// The agents that it cannot use, and why not.
         lacks: Map<String, Value>,
-        /// How many attempts it still has.
+        /// The number of attempts that it still has.
         running: Option<u64>,
     };
 
@@ -254,7 +254,7 @@ payloads! {
         paused_for: Option<String>,
     };
 
-    /// What is known of a pool of quota.
+    /// News of a pool of quota.
     Quota {
         /// The pool.
         pool: Option<String>,
@@ -266,17 +266,17 @@ payloads! {
         stated: Option<bool>,
         /// Limits in a row.
         limits: Option<u64>,
-        /// What the provider said.
+        /// The provider's words.
         reason: Option<String>,
     };
 
     /// The queue file cannot be read.
     Unreadable {
-        /// Where.
+        /// The line.
         line: Option<usize>,
-        /// Where in the line.
+        /// The column.
         column: Option<usize>,
-        /// What is wrong with it.
+        /// The error.
         message: Option<String>,
     };
 
@@ -284,9 +284,9 @@ payloads! {
     Readable {
         /// The statuses that count as the truth from now on, by task.
         statuses: Option<Map<String, Value>>,
-        /// What tells each task from another under its id.
+        /// The mark that tells each task from another under its id.
         origins: Option<Map<String, Value>>,
-        /// What else was found.
+        /// A further finding.
         note: Option<String>,
     };
 
@@ -300,7 +300,7 @@ payloads! {
         subject: Option<String>,
         /// In what it is counted.
         unit: Option<String>,
-        /// What was spent.
+        /// The amount spent.
         spent: Option<Value>,
         /// The limit.
         limit: Option<Value>,

@@ -9,7 +9,7 @@ use crate::{
     Member, NewTask, Snapshot, Status, Task, TaskId, Workflow, manual::next_id, member::Writer, queue::Waits, text,
 };
 
-/// How many tasks one attempt may propose.
+/// The number of tasks that one attempt may propose.
 pub const MAX: usize = 100;
 
 /// Tells whether a member of a task is none that an agent may propose; what no rule reads, it may.

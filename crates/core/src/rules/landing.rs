@@ -28,7 +28,7 @@ pub enum Veto {
     Gone,
     /// Somebody has moved the task on; only a merge minds.
     Moved(Status),
-    /// What a human has to say yes to has no yes, or not for this; only a merge minds.
+    /// It lacks a human's approval, or has one for something else; this stops merges only.
     Unapproved,
 }
 

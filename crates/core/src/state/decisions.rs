@@ -12,7 +12,7 @@ use crate::{
 };
 
 words! {
-    /// What a decision is about.
+    /// The topic of a decision.
     pub enum Topic {
         Merge = "merge": "May this be merged?";
         Question = "question": "An agent's question.";
@@ -22,7 +22,7 @@ words! {
 }
 
 words! {
-    /// How a decision ended.
+    /// The end of a decision.
     pub enum End {
         Approved = "approved": "A human said yes.";
         Rejected = "rejected": "A human said no.";
@@ -35,13 +35,13 @@ words! {
 /// The end of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// How.
+    /// The kind of end.
     pub how: End,
     /// When.
     pub at: DateTime<Utc>,
-    /// Who.
+    /// The one who ended it.
     pub by: String,
-    /// What they said.
+    /// Their words.
     pub words: String,
 }
 
@@ -50,7 +50,7 @@ pub struct Closed {
 pub struct Decision {
     /// `<task>.<n>`, or `role:<name>.<n>` and `day:<date>.<n>` for budgets.
     pub id: String,
-    /// What about.
+    /// Its topic.
     pub topic: Topic,
     /// Whom about: the id without its number.
     pub subject: String,
@@ -62,20 +62,20 @@ pub struct Decision {
     pub question: String,
     /// Answers to pick from by number.
     pub options: Vec<String>,
-    /// Where a task goes back to when its question is answered.
+    /// The status that a task goes back to when its question is answered.
     pub back: Option<Status>,
-    /// What exactly it is about, as a fingerprint.
+    /// The fingerprint of its exact subject.
     pub content: String,
     /// The commit that it is about, where it is about one.
     pub commit: Option<String>,
-    /// Who is said to have decided it, in words of the journal that this user's programs did not write. They do not
-    /// count.
+    /// The name of whoever decided it according to words of the journal that this user's programs did not write, and
+    /// that do not count.
     pub unsigned: Option<String>,
     /// When it was asked.
     pub asked_at: DateTime<Utc>,
     /// Until when an answer is waited for.
     pub deadline: Option<DateTime<Utc>>,
-    /// What holds after that.
+    /// The answer that holds after that.
     pub default: String,
     /// Its end; none while it is open.
     pub closed: Option<Closed>,
@@ -101,7 +101,7 @@ pub struct Decisions {
 }
 
 impl Decisions {
-    /// How many of a subject are remembered.
+    /// The number of decisions of a subject that are remembered.
     const KEPT: u32 = 8;
 
     /// Returns the decision of this id.

@@ -30,19 +30,19 @@ pub use task::{GATE, PATIENCE, SetBy, TaskHistory, Work, Write, written_at};
 pub struct History {
     /// The last event's number; 0 for an empty journal.
     pub seq: u64,
-    /// Whether a baseline of statuses has been recorded.
+    /// A baseline of statuses has been recorded.
     pub baseline: bool,
     /// Per task.
     pub tasks: HashMap<TaskId, Arc<TaskHistory>>,
     /// Per role.
     pub roles: BTreeMap<Role, RoleHistory>,
-    /// What humans were asked, and what they said.
+    /// The questions to humans, and their answers.
     pub decisions: Decisions,
-    /// What was spent.
+    /// The amount spent.
     pub ledger: Ledger,
-    /// How often agents were started.
+    /// The starts of agents.
     pub starts: Starts,
-    /// What is known against pools of quota.
+    /// The closed pools of quota.
     pub pools: Pools,
     /// Our last changes to the queue, oldest first.
     pub recent: VecDeque<Arc<Write>>,
@@ -97,7 +97,7 @@ impl History {
         }
     }
 
-    /// How long, and how many, of our own changes are remembered whole.
+    /// The age and number up to which our own changes are remembered whole.
     const RECENT: (chrono::Duration, usize) = (chrono::Duration::seconds(15), 4_096);
 
     fn apply_to_recent(&mut self, event: &Event) {

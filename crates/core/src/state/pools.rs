@@ -18,7 +18,7 @@ pub struct ClosedPool {
     pub since: DateTime<Utc>,
     /// `rate_limited` or `usage_limit`.
     pub class: String,
-    /// What the provider said.
+    /// The provider's words.
     pub reason: String,
     /// Limits in a row; what the pause doubles by.
     pub limits: u32,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{Data, Event, TaskId, event::payload::Texts};
 
-/// What is remembered of one role.
+/// The history of one role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleHistory {
     /// Why it claims nothing, and since when.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::decisions::{End, Topic};
 use crate::{Data, Event, Role, Usage, event::payload::Decided, policy::Unit};
 
-/// What was spent.
+/// The amount spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Tokens read and written, as far as they are known.
@@ -50,17 +50,17 @@ impl Spent {
     }
 }
 
-/// What the journal tells of spending, beside what it tells of each task.
+/// The spending in the journal, apart from that of each task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     day: Option<NaiveDate>,
     total: Spent,
     roles: BTreeMap<Role, Spent>,
-    /// How often a human raised the budget of a subject.
+    /// The number of times that a human raised the budget of a subject.
     raises: BTreeMap<String, u32>,
     /// The decisions by which they did.
     raised: BTreeSet<String>,
-    /// What has been told, so that it is told once.
+    /// The notices given, so that each is given once.
     told: BTreeSet<String>,
 }
 

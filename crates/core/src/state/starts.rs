@@ -20,21 +20,21 @@ use crate::{
 /// So many days are remembered.
 const DAYS: usize = 40;
 
-/// What is counted of one task.
+/// The counts of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     /// Starts since a human last allowed more.
     pub(crate) starts: u32,
-    /// How many of them the provider turned away: its pool waits for that, and asks seldom.
+    /// Those of them that the provider turned away: its pool waits for that, and asks seldom.
     pub(crate) turned_away: u32,
     /// The last of them.
     pub(crate) last: Option<DateTime<Utc>>,
-    /// What planners made of it, in all generations, since a human last allowed more.
+    /// Tasks that planners made of it, in all generations, since a human last allowed more.
     children: u32,
     /// Of a task that a planner made: the task that all of its family comes from, and how far from it.
     from: Option<(TaskId, u32)>,
-    /// What told it from others under its id at its last start ([`Task::origin`]), and whether we have seen it to its
-    /// end since: then another one under the id is another task, of the next sprint.
+    /// The mark that told it from others under its id at its last start ([`Task::origin`]). Once it has `ended`,
+    /// another mark under the same id is another task, of the next sprint.
     origin: String,
     ended: bool,
 }
@@ -58,7 +58,7 @@ pub struct Starts {
     days: BTreeMap<NaiveDate, Day>,
 }
 
-/// What an event says about starts.
+/// The meaning of an event for the count of starts.
 enum Says<'a> {
     Started(Option<&'a String>),
     TurnedAway,

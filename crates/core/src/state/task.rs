@@ -19,25 +19,25 @@ use crate::{
 /// ship.
 pub const PATIENCE: u32 = 10;
 
-/// How the reason of a red gate begins.
+/// The beginning of the reason that a red gate gives.
 pub const GATE: &str = "the gate `";
 
-/// What is remembered of one task.
+/// The history of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskHistory {
     /// The greatest token ever given out.
     pub token: Token,
-    /// What tells it from another task under its id ([`crate::Task::origin`]), where that has been told.
+    /// The mark that tells it from another task under its id ([`crate::Task::origin`]), where known.
     pub origin: Option<Box<str>>,
     /// The greatest token whose attempt's end has been told.
     pub ended: Token,
     /// The status that the journal last saw.
     pub status: Option<Status>,
-    /// Who set it.
+    /// The one who set it.
     pub set_by: SetBy,
     /// It was called done in the queue file itself, by no verb and no attempt of ours.
     pub by_hand: bool,
-    /// How its last attempt failed, where it did: a class.
+    /// The class of its last attempt's failure, if it failed.
     pub ended_as: Option<String>,
     /// An attempt is at work on it, as far as the journal tells.
     pub live: bool,
@@ -52,17 +52,17 @@ pub struct TaskHistory {
     pub transient: u32,
     /// Workers in a row that this task has taken down with it.
     pub deaths: u32,
-    /// How often a refiner has given it back since a human last touched it.
+    /// The number of times that a refiner has given it back since a human last touched it.
     pub adapts: u32,
-    /// How often its merge has ended in conflicts since a human last touched it.
+    /// The number of times that its merge has ended in conflicts since a human last touched it.
     pub conflicts: u32,
     /// Attempts in a row that found something in the way; from [`PATIENCE`] on a person is told.
     pub waits: u32,
-    /// What went wrong lately and in which role, oldest first, for the next prompt.
+    /// Recent failures with their roles, oldest first, for the next prompt.
     pub failures: Vec<(Role, String)>,
     /// The passing trouble that its last attempt ended with, for people.
     pub trouble: Option<String>,
-    /// What a human answered to its agents' questions, oldest first: question and answer.
+    /// A human's answers to its agents' questions, oldest first: question and answer.
     pub answers: Vec<(String, String)>,
     /// The directories of its attempts, as their claims named them; what else lies there speaks for nobody.
     pub runs: BTreeMap<Token, RunName>,
@@ -76,7 +76,7 @@ pub struct TaskHistory {
     pub landed: Option<String>,
     /// The commit as which it was merged last, since it was begun.
     pub merged: Option<String>,
-    /// What its attempts spent.
+    /// The spending of its attempts.
     pub spent: Spent,
     /// Its last attempt used up the budget of an attempt, and nobody has allowed more yet.
     pub overrun: bool,
@@ -86,7 +86,7 @@ pub struct TaskHistory {
     pub wrote: Map<String, Value>,
 }
 
-/// Who set a task's status.
+/// The one who set a task's status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetBy {
     /// Somebody, with an editor or a program of theirs, while no attempt was at work on the task.
@@ -103,14 +103,14 @@ pub enum SetBy {
 pub struct Work {
     /// The token of its claim.
     pub token: Token,
-    /// Who worked: the agent's name.
+    /// The name of the agent that worked.
     pub by: String,
     /// The commit at which it ended.
     pub commit: Option<String>,
 }
 
 impl TaskHistory {
-    /// How many failures, and how many answers, are kept.
+    /// The number of failures, and of answers, that are kept.
     pub const FAILURES: usize = 5;
 
     /// Returns what people should know of a task that is done, where nothing of ours has proved it.

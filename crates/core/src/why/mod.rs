@@ -23,15 +23,15 @@ pub struct Why {
     pub sentence: String,
     /// The rule that holds it, e.g. `limit`.
     pub rule: &'static str,
-    /// What was looked at.
+    /// The facts that were looked at.
     pub facts: Vec<Fact>,
-    /// What to do next: a command, or `nothing to do`.
+    /// The next step: a command, or `nothing to do`.
     pub next: String,
-    /// What a person has to do something about before it moves; `None` while it moves by itself.
+    /// The cause that a person must act on before it moves; `None` while it moves by itself.
     pub person: Option<Cause>,
 }
 
-/// What waits for a person; the same for every task that it holds.
+/// Something that waits for a person; the same for every task that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// The configuration, which cannot be used.
@@ -53,7 +53,7 @@ pub enum Cause {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// Whether it lets the task go; `None` for mere information.
+    /// `true` where it lets the task go; `None` for mere information.
     pub ok: Option<bool>,
     /// In words.
     pub text: String,
@@ -86,7 +86,7 @@ pub struct Explainer<'a> {
     lines: RefCell<BTreeMap<&'a Role, Rc<Line<'a>>>>,
 }
 
-/// Who waits for a role, and how much of its limit is used up.
+/// The tasks that wait for a role, and the used part of its limit.
 #[derive(Debug)]
 struct Line<'a> {
     wip: u32,

@@ -28,18 +28,18 @@ pub(super) struct Commit<'a> {
     pub(super) store: &'a FileStore,
     pub(super) state: &'a mut State,
     pub(super) lock: &'a Lock,
-    /// What was decided on.
+    /// The snapshot that was decided on.
     pub(super) snapshot: Snapshot,
     pub(super) changes: ChangeSet,
 }
 
-/// What was done to leases and can still be taken back.
+/// The changes to leases that can still be taken back.
 #[derive(Default)]
 struct Undo {
     files: Vec<Before>,
     locks: Vec<TaskId>,
     runs: Vec<Made>,
-    /// Where the ledger ended before.
+    /// The previous end of the ledger.
     ledger: Option<u64>,
 }
 

@@ -34,21 +34,21 @@ use oodatcaa_sys::files;
 /// When a displaced file is looked at again; after the last of them it is let go.
 const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
 
-/// How long an edit that was taken in is looked after: a program that had read the queue just before and writes it just
-/// after removes the edit again.
+/// The time for which an edit that was taken in is looked after: a program that had read the queue just before and
+/// writes it just after removes the edit again.
 const AGAIN: Duration = Duration::from_millis(400);
 
-/// How often it is looked at meanwhile.
+/// The time between two looks at it meanwhile.
 const OFTEN: Duration = Duration::from_millis(50);
 
 /// So many bytes of displaced files are remembered at once; the oldest goes first.
 const MOST: usize = 64 << 20;
 
-/// How long the end of a program waits for edits of the last moment. Beside somebody who replaces the queue without a
-/// pause there is always one more, since each that is taken in displaces another file.
+/// The time that the end of a program waits for edits of the last moment. Beside somebody who replaces the queue
+/// without a pause there is always one more, since each that is taken in displaces another file.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// Where an edit may show.
+/// A place where an edit may show.
 #[derive(Debug)]
 enum Source {
     /// In a file into which somebody may still be writing.
@@ -57,14 +57,14 @@ enum Source {
     Text(Vec<u8>),
 }
 
-/// What was the queue, and what it held before others edited it.
+/// The former queue file, and its content before others edited it.
 #[derive(Debug)]
 pub(super) struct Displaced {
     source: Source,
     base: String,
     /// Its writer may have read the queue before it held the base.
     may_be_old: bool,
-    /// What has been taken in of it, and when first.
+    /// The content taken in from it, and the time when that began.
     taken: Option<(String, Instant)>,
     since: Instant,
     looks: usize,
@@ -138,7 +138,7 @@ impl Displaced {
     }
 }
 
-/// Where displaced files are handed over; nothing more comes after `None`.
+/// The channel for displaced files; nothing more comes after `None`.
 type Tell = Sender<Option<Displaced>>;
 
 /// The thread that looks after displaced files, once there are any.

@@ -44,7 +44,7 @@ const JUMP: u64 = 1_000_000;
 /// The greatest number that a journal may begin with: one that goes on from another.
 const GREATEST: u64 = 1 << 40;
 
-/// How long others are waited for who append at the same moment, which only a lock file that was taken away allows.
+/// The wait for others who append at the same moment, which only a lock file that was taken away allows.
 const APPENDING: Duration = Duration::from_secs(2);
 
 /// A journal as far as it has been read.

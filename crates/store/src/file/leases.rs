@@ -148,7 +148,7 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     files::named::remove(path).map(drop).map_err(failed("remove the lease", path))
 }
 
-/// What a lease file held before a commit that may have to be taken back.
+/// The content of a lease file before a commit that may have to be taken back.
 #[derive(Debug)]
 pub(super) struct Before {
     path: PathBuf,

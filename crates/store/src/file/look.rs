@@ -14,10 +14,10 @@ use super::{
 use crate::{Invalid, StoreError};
 use oodatcaa_sys::project::Identity;
 
-/// How long a reader waits for somebody who is in the middle of writing the file in place.
+/// The time that a reader waits for somebody who is in the middle of writing the file in place.
 pub(super) const PATIENCE: Duration = Duration::from_millis(150);
 
-/// How long a change waits for the same: on a busy machine a program may be held up between emptying a file and
+/// The time that a change waits for the same: on a busy machine a program may be held up between emptying a file and
 /// writing it, and what a person asks for is not refused for that.
 pub(super) const PATIENCE_TO_WRITE: Duration = Duration::from_secs(2);
 

@@ -72,7 +72,7 @@ pub(crate) struct FileStore {
     root: Option<Identity>,
 }
 
-/// What is remembered between two looks at the files.
+/// The memory between two looks at the files.
 #[derive(Debug, Default)]
 struct State {
     good: Option<Good>,
@@ -88,7 +88,7 @@ struct State {
     to_drop: Vec<(TaskId, Token)>,
     /// Tokens that are known of tasks beside queue, leases and journal; looked at by claims only.
     tokens: HashMap<TaskId, Token>,
-    /// What can be checked once was checked.
+    /// The checks that are needed only once are done.
     prepared: bool,
 }
 

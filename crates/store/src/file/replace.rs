@@ -31,11 +31,11 @@ pub(super) enum Put {
 pub(super) struct Moment {
     /// The edit, as it was found: who read the queue in this moment may write over it.
     pub(super) edited: Vec<u8>,
-    /// What took the place in this moment: somebody may have written into it, or put theirs over it.
+    /// The file that took the place in this moment: somebody may have written into it, or put theirs over it.
     pub(super) instead: Option<File>,
 }
 
-/// How often an edit is put back while others move the file away and write it anew.
+/// The number of times that an edit is put back while others move the file away and write it anew.
 const TRIES: usize = 100;
 
 /// Puts a new content in the place of a file that should still hold the old one, with its mode and, where possible,

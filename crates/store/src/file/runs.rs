@@ -19,7 +19,7 @@ pub(super) struct Made {
     task: TaskId,
     pub(super) name: RunName,
     path: PathBuf,
-    /// Where the user's state remembers the token, and the token that it remembered before.
+    /// The file of the user's state that remembers the token, and the token that it held before.
     kept: Option<(Kept, Token)>,
 }
 

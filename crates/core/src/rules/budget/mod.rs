@@ -124,7 +124,7 @@ pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Op
     accounts.iter().find_map(|account| Some(stop(snapshot, account, words(account)?)))
 }
 
-/// What one attempt may still spend; `None` where nothing limits it.
+/// The rest that one attempt may spend; `None` where nothing limits it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Remaining {
     /// Tokens read and written.

@@ -16,7 +16,7 @@ use crate::{
     state::Pause,
 };
 
-/// Who wants work.
+/// A worker that wants work.
 #[derive(Clone, Debug)]
 pub struct Claimant {
     /// The worker.
@@ -63,7 +63,7 @@ impl std::fmt::Display for Idle {
     }
 }
 
-/// What keeps one task from being claimed by a role that takes its status.
+/// The reason why a role that takes a task's status cannot claim the task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// Somebody holds a lease on it.

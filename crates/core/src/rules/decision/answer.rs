@@ -39,7 +39,7 @@ pub enum Refusal {
     /// Somebody, or the deadline, was faster.
     #[error("{id} was {} by {} at {}{}", closed.how.as_str(), closed.by, stamp(closed.at), said(closed))]
     Closed { id: String, closed: Closed },
-    /// What it was about has changed.
+    /// Its subject has changed.
     #[error("what {id} was about has changed since it was asked{}", newer.as_deref().map(|id| format!("; it is asked again as {id}")).unwrap_or_default())]
     Changed { id: String, newer: Option<String> },
     /// It is about another commit than somebody wanted.
@@ -51,7 +51,7 @@ pub enum Refusal {
     /// A question wants an answer, not a yes.
     #[error("{0} is a question; it needs an answer, not an approval")]
     WantsAnswer(String),
-    /// What can only be approved or rejected.
+    /// It can only be approved or rejected.
     #[error("{0} can be approved or rejected, not answered")]
     WantsYesOrNo(String),
     /// The number of an answer that was not offered.

@@ -15,7 +15,7 @@ use crate::{
 /// Why a task may not be claimed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// What is missing.
+    /// The decision that is missing.
     pub topic: Topic,
     /// The decision; none while it has not been asked for.
     pub decision: Option<String>,
@@ -42,7 +42,7 @@ fn approved<'a>(snapshot: &'a Snapshot, workflow: &Workflow, task: &Task, topic:
     (decision.ended(End::Approved) && is_same()).then_some(decision)
 }
 
-/// What a merge of a task may take.
+/// The rights that a merge of a task has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Approved {
     /// Whatever its branch holds: nobody has to approve it.

@@ -26,13 +26,13 @@ pub const RACE: Duration = Duration::from_secs(3);
 pub struct Behind {
     /// One task that shows it; the first in the file.
     pub task: TaskId,
-    /// What is missing from the file.
+    /// The change that is missing from the file.
     pub reason: String,
-    /// How many tasks show it.
+    /// The number of tasks that show it.
     pub count: usize,
 }
 
-/// How a task of the file compares with the journal.
+/// The result of comparing a task of the file with the journal.
 enum Found<'a> {
     /// As the journal says.
     Same,

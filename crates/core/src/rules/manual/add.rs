@@ -12,7 +12,7 @@ use crate::{
 pub struct Wanted {
     /// One line.
     pub title: String,
-    /// What is to be done.
+    /// The work to do.
     pub description: Option<String>,
     /// The `type` member; by its status when absent.
     pub kind: Option<String>,
@@ -20,13 +20,13 @@ pub struct Wanted {
     pub priority: Option<i64>,
     /// The id; the next free one when absent.
     pub id: Option<String>,
-    /// What must be done before it.
+    /// The tasks that must be done before it.
     pub dependencies: Vec<String>,
-    /// What must be true afterwards.
+    /// The statements that must be true afterwards.
     pub acceptance_criteria: Vec<String>,
     /// The task that it is a part of.
     pub parent: Option<String>,
-    /// Where it starts; `needs_plan` when absent.
+    /// Its first status; `needs_plan` when absent.
     pub status: Option<Status>,
     /// Gates beside its role's.
     pub gates: Vec<String>,

@@ -10,20 +10,20 @@ use crate::{
     queue::{Queue, Waits},
 };
 
-/// What is to be different; `None` leaves a member as it is.
+/// The members to change; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskPatch {
     /// One line.
     pub title: Option<String>,
-    /// What is to be done; an empty text removes it.
+    /// The work to do; an empty text removes it.
     pub description: Option<String>,
     /// The `type` member.
     pub kind: Option<String>,
     /// The `priority` member; small numbers first.
     pub priority: Option<i64>,
-    /// What must be done before it.
+    /// The tasks that must be done before it.
     pub dependencies: Option<Vec<String>>,
-    /// What must be true afterwards.
+    /// The statements that must be true afterwards.
     pub acceptance_criteria: Option<Vec<String>>,
     /// Gates beside its role's.
     pub gates: Option<Vec<String>>,

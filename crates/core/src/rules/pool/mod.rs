@@ -36,7 +36,7 @@ pub struct Offer {
     /// It is the simulated agent.
     pub simulated: bool,
 }
-/// How a pool stands.
+/// The state of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolState<'a> {
     /// Nothing is known against it.
@@ -56,7 +56,7 @@ pub struct Limited {
     pub pool: String,
     /// When it may be tried; `None` while it is being tried.
     pub until: Option<DateTime<Utc>>,
-    /// What the provider said.
+    /// The provider's words.
     pub reason: String,
 }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 use verdict::{Case, Verdict, judge};
 
-/// How many files of a conflict are written down.
+/// The number of files of a conflict that are written down.
 const FILES: usize = 20;
 
 /// Settles an attempt: its task, and the pool of its agent. What `report` says stands in its last event, too.

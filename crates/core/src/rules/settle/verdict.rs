@@ -9,7 +9,7 @@ use crate::{
     text,
 };
 
-/// Where a settlement sends a task, and what else it says.
+/// The status that a settlement sends a task to, and its further consequences.
 #[derive(Default)]
 pub(super) struct Verdict {
     pub(super) to: Status,
@@ -35,7 +35,7 @@ impl Verdict {
     }
 }
 
-/// What is settled.
+/// An attempt to be settled.
 #[derive(Clone, Copy)]
 pub(super) struct Case<'a> {
     pub(super) snapshot: &'a Snapshot,

@@ -46,7 +46,7 @@ pub(super) struct Raised {
 /// The members of one entry.
 struct Fields<'m, 'a> {
     members: &'m [json::Member<'a>],
-    /// What is wrong and does no more than that: where, its code and its message.
+    /// The problems that stop nothing: place, code and message.
     minor: Vec<(&'a str, &'static str, String)>,
 }
 

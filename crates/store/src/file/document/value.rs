@@ -32,7 +32,7 @@ pub(super) fn flag(raw: &str) -> Result<Option<bool>, Wrong> {
     }
 }
 
-/// Where a task comes from.
+/// The origin of a task.
 #[derive(Default)]
 pub(super) struct Source {
     pub(super) words: Option<String>,

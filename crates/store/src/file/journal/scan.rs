@@ -13,15 +13,15 @@ const PIECE: usize = 1 << 20;
 /// No line is longer; one that is, is passed over.
 const LONGEST: usize = 16 << 20;
 
-/// What is found between two offsets.
+/// The lines between two offsets.
 pub(super) enum Piece<'a> {
     /// Whole lines with their line feeds.
     Lines(&'a [u8]),
     /// One line that is too long, or has a hole in it.
     Broken {
-        /// Where it ends.
+        /// The offset of its end.
         end: u64,
-        /// What was kept of its end.
+        /// The kept part of its end.
         tail: &'a [u8],
     },
 }
