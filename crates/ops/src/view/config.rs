@@ -4,31 +4,70 @@ use serde::Serialize;
 
 use serde_json::Value;
 
-/// The settings in force.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/config.v1")]
-pub struct ConfigView {
-    /// `trusted`, `nothing_to_trust`, `changed` or `untrusted`.
-    pub trust: &'static str,
-    /// The settings.
-    pub settings: Vec<SettingView>,
-    /// What to know about them.
-    pub warnings: Vec<String>,
-    /// What could be said in newer words.
-    pub hints: Vec<String>,
-}
+views! {
+    /// The settings in force.
+    pub struct ConfigView = "oodatcaa/config.v1" {
+        /// `trusted`, `nothing_to_trust`, `changed` or `untrusted`.
+        pub trust: &'static str,
+        /// The settings.
+        pub settings: Vec<SettingView>,
+        /// What to know about them.
+        pub warnings: Vec<String>,
+        /// What could be said in newer words.
+        pub hints: Vec<String>,
+    }
 
-/// A setting.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct SettingView {
-    /// Its key.
-    pub key: String,
-    /// Its value.
-    pub value: Value,
-    /// Where it comes from.
-    pub origin: OriginView,
+    /// A setting.
+    pub struct SettingView {
+        /// Its key.
+        pub key: String,
+        /// Its value.
+        pub value: Value,
+        /// Where it comes from.
+        pub origin: OriginView,
+    }
+
+    /// What a project is trusted with.
+    pub struct TrustView = "oodatcaa/trust.v1" {
+        /// Its directory.
+        pub project: String,
+        /// `trusted`, `nothing_to_trust`, `changed` or `untrusted`.
+        pub trust: &'static str,
+        /// Whether this was said now.
+        pub changed: bool,
+        /// The hash of what is trusted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub sha256: Option<String>,
+        /// The commands that its files may run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub commands: Option<Vec<CommandView>>,
+        /// The settings that its files choose.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub settings: Option<Vec<ChosenView>>,
+        /// The roles whose prompts it brings.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub prompts: Option<Vec<String>>,
+    }
+
+    /// A command of a project.
+    pub struct CommandView {
+        /// What runs it: `agent`, `gate`, `hook`, ….
+        pub what: String,
+        /// Its name.
+        pub name: String,
+        /// Its words.
+        pub argv: Vec<String>,
+        /// Whatever else decides what it does.
+        pub more: std::collections::BTreeMap<String, String>,
+    }
+
+    /// A setting that a project chooses.
+    pub struct ChosenView {
+        /// Its key.
+        pub key: String,
+        /// Its value.
+        pub value: Value,
+    }
 }
 
 /// Where a setting comes from.
@@ -57,53 +96,4 @@ pub enum OriginView {
         /// Its name.
         name: String,
     },
-}
-
-/// What a project is trusted with.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/trust.v1")]
-pub struct TrustView {
-    /// Its directory.
-    pub project: String,
-    /// `trusted`, `nothing_to_trust`, `changed` or `untrusted`.
-    pub trust: &'static str,
-    /// Whether this was said now.
-    pub changed: bool,
-    /// The hash of what is trusted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// The commands that its files may run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub commands: Option<Vec<CommandView>>,
-    /// The settings that its files choose.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Vec<ChosenView>>,
-    /// The roles whose prompts it brings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompts: Option<Vec<String>>,
-}
-
-/// A command of a project.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CommandView {
-    /// What runs it: `agent`, `gate`, `hook`, ….
-    pub what: String,
-    /// Its name.
-    pub name: String,
-    /// Its words.
-    pub argv: Vec<String>,
-    /// Whatever else decides what it does.
-    pub more: std::collections::BTreeMap<String, String>,
-}
-
-/// A setting that a project chooses.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ChosenView {
-    /// Its key.
-    pub key: String,
-    /// Its value.
-    pub value: Value,
 }

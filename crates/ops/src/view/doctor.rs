@@ -1,36 +1,31 @@
 //! What `doctor` found.
 
-use serde::Serialize;
+views! {
+    /// All that was looked at.
+    pub struct DoctorView = "oodatcaa/doctor.v1" {
+        /// Whether everything works.
+        pub ok: bool,
+        /// How much does not work.
+        pub problems: usize,
+        /// How much should be known.
+        pub warnings: usize,
+        /// What was looked at.
+        pub checks: Vec<CheckView>,
+    }
 
-/// All that was looked at.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/doctor.v1")]
-pub struct DoctorView {
-    /// Whether everything works.
-    pub ok: bool,
-    /// How much does not work.
-    pub problems: usize,
-    /// How much should be known.
-    pub warnings: usize,
-    /// What was looked at.
-    pub checks: Vec<CheckView>,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct CheckView {
-    /// Where it belongs.
-    pub group: &'static str,
-    /// A stable word.
-    pub id: &'static str,
-    /// `ok`, `warning` or `problem`.
-    pub state: &'static str,
-    /// What was found.
-    pub what: String,
-    /// Why it matters.
-    pub why: Option<String>,
-    /// A command that helps.
-    pub run: Option<String>,
+    /// One thing that was looked at.
+    pub struct CheckView {
+        /// Where it belongs.
+        pub group: &'static str,
+        /// A stable word.
+        pub id: &'static str,
+        /// `ok`, `warning` or `problem`.
+        pub state: &'static str,
+        /// What was found.
+        pub what: String,
+        /// Why it matters.
+        pub why: Option<String>,
+        /// A command that helps.
+        pub run: Option<String>,
+    }
 }

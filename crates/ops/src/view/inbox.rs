@@ -1,44 +1,69 @@
 //! What waits for a person, and what people have decided.
 
-use serde::Serialize;
-
 use super::Moment;
 use oodatcaa_core::{Role, Snapshot, TaskId, needs::Need, state::decisions::Decision};
 
-/// A question to a person, open or answered.
-#[derive(Clone, Debug, Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Question {
-    /// What to answer it by.
-    pub id: String,
-    /// What it is about: `merge`, `question`, `budget`, `task`, `paused`, …
-    pub kind: String,
-    /// The task.
-    pub task: Option<TaskId>,
-    /// The task's title.
-    pub title: Option<String>,
-    /// The role that asks.
-    pub role: Option<Role>,
-    /// What is asked.
-    pub question: String,
-    /// The answers that were offered.
-    pub options: Vec<String>,
-    /// When it was asked.
-    pub asked_at: Option<Moment>,
-    /// When it answers itself.
-    pub deadline: Option<Moment>,
-    /// What the answer is then.
-    pub default: Option<String>,
-    /// The commit that it is about.
-    pub commit: Option<String>,
-    /// Whose word does not count because nobody sealed it.
-    pub unsigned_by: Option<String>,
-    /// `open`, or how it ended.
-    pub state: String,
-    /// Who answered.
-    pub by: Option<String>,
-    /// What they said.
-    pub words: Option<String>,
+views! {
+    /// A question to a person, open or answered.
+    #[derive(Default)]
+    pub struct Question {
+        /// What to answer it by.
+        pub id: String,
+        /// What it is about: `merge`, `question`, `budget`, `task`, `paused`, …
+        pub kind: String,
+        /// The task.
+        pub task: Option<TaskId>,
+        /// The task's title.
+        pub title: Option<String>,
+        /// The role that asks.
+        pub role: Option<Role>,
+        /// What is asked.
+        pub question: String,
+        /// The answers that were offered.
+        pub options: Vec<String>,
+        /// When it was asked.
+        pub asked_at: Option<Moment>,
+        /// When it answers itself.
+        pub deadline: Option<Moment>,
+        /// What the answer is then.
+        pub default: Option<String>,
+        /// The commit that it is about.
+        pub commit: Option<String>,
+        /// Whose word does not count because nobody sealed it.
+        pub unsigned_by: Option<String>,
+        /// `open`, or how it ended.
+        pub state: String,
+        /// Who answered.
+        pub by: Option<String>,
+        /// What they said.
+        pub words: Option<String>,
+    }
+
+    /// A person's word on a question, and what it changed.
+    pub struct DecisionView = "oodatcaa/decision.v1" {
+        /// The question.
+        #[serde(flatten)]
+        pub question: Question,
+        /// The status of its task before.
+        pub from: Option<String>,
+        /// The status of its task now.
+        pub to: Option<String>,
+        /// Whether nothing was written.
+        pub dry_run: bool,
+    }
+
+    /// Something that waits for a person.
+    pub struct NeedView = "oodatcaa/need.v1" {
+        /// What is asked.
+        #[serde(flatten)]
+        pub question: Question,
+        /// What to run.
+        pub next: String,
+        /// What deserves a look before a yes.
+        pub look_at: Vec<String>,
+        /// The tasks that it holds.
+        pub tasks: Vec<TaskId>,
+    }
 }
 
 impl Question {
@@ -65,22 +90,6 @@ impl Question {
     }
 }
 
-/// A person's word on a question, and what it changed.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/decision.v1")]
-pub struct DecisionView {
-    /// The question.
-    #[serde(flatten)]
-    pub question: Question,
-    /// The status of its task before.
-    pub from: Option<String>,
-    /// The status of its task now.
-    pub to: Option<String>,
-    /// Whether nothing was written.
-    pub dry_run: bool,
-}
-
 impl DecisionView {
     /// Describes a decision and what it makes of its task.
     pub fn of(before: &Snapshot, after: &Snapshot, decision: &Decision, dry_run: bool) -> Self {
@@ -90,22 +99,6 @@ impl DecisionView {
         };
         Self { question: Question::of(after, decision), from: status(before), to: status(after), dry_run }
     }
-}
-
-/// Something that waits for a person.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/need.v1")]
-pub struct NeedView {
-    /// What is asked.
-    #[serde(flatten)]
-    pub question: Question,
-    /// What to run.
-    pub next: String,
-    /// What deserves a look before a yes.
-    pub look_at: Vec<String>,
-    /// The tasks that it holds.
-    pub tasks: Vec<TaskId>,
 }
 
 impl NeedView {

@@ -1,50 +1,57 @@
 //! A lease: who works on a task, and whether somebody still stands behind it.
 
-use serde::Serialize;
-
 use super::Moment;
 use oodatcaa_core::{
     LeaseRecord, LeaseState, Role, TaskId,
     lease::{LeaseHealth, StopRequest},
 };
 
-/// A lease, as it stands in a task. What only a lease of ours tells is `null` for others.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct LeaseView {
-    /// Who took it.
-    pub owner: String,
-    /// The role that it counts for.
-    pub role: Option<Role>,
-    /// Its fencing token.
-    pub token: Option<u64>,
-    /// `live`, `dead` or `lost`.
-    pub state: &'static str,
-    /// Why it is dead or lost.
-    pub detail: Option<String>,
-    /// The number of the try in its stage.
-    pub attempt: Option<u32>,
-    /// When it was taken.
-    pub started_at: Option<Moment>,
-    /// When it was renewed last.
-    pub heartbeat_at: Option<Moment>,
-    /// How long it lives without being renewed.
-    pub ttl_seconds: Option<u64>,
-    /// The owner's machine.
-    pub host: Option<String>,
-    /// The owner's process.
-    pub pid: Option<u32>,
-    /// The process group of its agent.
-    pub pgid: Option<u32>,
-    /// The agent that works.
-    pub agent: Option<String>,
-    /// Whether the simulated agent works.
-    pub simulated: bool,
-    /// Who asked it to stop, and why.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
-    pub stop: Option<StopRequest>,
-    /// `ours`, `foreign` (another program's) or `broken`.
-    pub dialect: &'static str,
+views! {
+    /// A lease, as it stands in a task. What only a lease of ours tells is `null` for others.
+    pub struct LeaseView {
+        /// Who took it.
+        pub owner: String,
+        /// The role that it counts for.
+        pub role: Option<Role>,
+        /// Its fencing token.
+        pub token: Option<u64>,
+        /// `live`, `dead` or `lost`.
+        pub state: &'static str,
+        /// Why it is dead or lost.
+        pub detail: Option<String>,
+        /// The number of the try in its stage.
+        pub attempt: Option<u32>,
+        /// When it was taken.
+        pub started_at: Option<Moment>,
+        /// When it was renewed last.
+        pub heartbeat_at: Option<Moment>,
+        /// How long it lives without being renewed.
+        pub ttl_seconds: Option<u64>,
+        /// The owner's machine.
+        pub host: Option<String>,
+        /// The owner's process.
+        pub pid: Option<u32>,
+        /// The process group of its agent.
+        pub pgid: Option<u32>,
+        /// The agent that works.
+        pub agent: Option<String>,
+        /// Whether the simulated agent works.
+        pub simulated: bool,
+        /// Who asked it to stop, and why.
+        #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]
+        pub stop: Option<StopRequest>,
+        /// `ours`, `foreign` (another program's) or `broken`.
+        pub dialect: &'static str,
+    }
+
+    /// A lease with the task that it is for.
+    pub struct LeaseEntry = "oodatcaa/lease.v1" {
+        /// The task.
+        pub task: TaskId,
+        /// The lease.
+        #[serde(flatten)]
+        pub lease: LeaseView,
+    }
 }
 
 impl LeaseView {
@@ -79,16 +86,4 @@ impl LeaseView {
             },
         }
     }
-}
-
-/// A lease with the task that it is for.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/lease.v1")]
-pub struct LeaseEntry {
-    /// The task.
-    pub task: TaskId,
-    /// The lease.
-    #[serde(flatten)]
-    pub lease: LeaseView,
 }

@@ -3,6 +3,18 @@
 //! The members of these types are an interface: a new one may come, none goes and none changes its meaning. With the
 //! feature `schema` each can tell its JSON Schema; `schema/cli.schema.json` is made from them.
 
+/// Defines the types: each can be printed, and tell its JSON Schema. One that is printed by itself has a name of its
+/// own, which stands in its member `schema`; the others are parts of such.
+macro_rules! views {
+    ($($(#[$about:meta])* pub struct $view:ident $(= $name:tt)? { $($members:tt)* })*) => {$(
+        $(#[$about])*
+        #[derive(Clone, Debug, serde::Serialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        $(#[serde(tag = "schema", rename = $name)])?
+        pub struct $view { $($members)* }
+    )*};
+}
+
 mod agent;
 mod change;
 mod config;

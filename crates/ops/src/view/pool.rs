@@ -32,24 +32,24 @@ impl PoolState {
     }
 }
 
-/// A pool that was used up at least once.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct PoolView {
-    /// Its name.
-    pub pool: String,
-    /// How it stands.
-    pub state: PoolState,
-    /// When it may be tried again.
-    pub until: Moment,
-    /// When it was used up last.
-    pub since: Moment,
-    /// `rate_limited` or `usage_limit`.
-    pub class: String,
-    /// What the provider said.
-    pub reason: String,
-    /// How many limits in a row.
-    pub limits: u32,
+views! {
+    /// A pool that was used up at least once.
+    pub struct PoolView {
+        /// Its name.
+        pub pool: String,
+        /// How it stands.
+        pub state: PoolState,
+        /// When it may be tried again.
+        pub until: Moment,
+        /// When it was used up last.
+        pub since: Moment,
+        /// `rate_limited` or `usage_limit`.
+        pub class: String,
+        /// What the provider said.
+        pub reason: String,
+        /// How many limits in a row.
+        pub limits: u32,
+    }
 }
 
 impl PoolView {

@@ -1,59 +1,49 @@
 //! The queue file: its problems, and what can be mended.
 
-use serde::Serialize;
+views! {
+    /// What is wrong with a queue file.
+    pub struct ValidationView = "oodatcaa/validation.v1" {
+        /// The file.
+        pub file: String,
+        /// Whether nothing is.
+        pub ok: bool,
+        /// Whether it can be read at all.
+        pub readable: bool,
+        /// How many tasks it has.
+        pub tasks: Option<usize>,
+        /// What is wrong.
+        pub problems: Vec<ProblemView>,
+    }
 
-/// What is wrong with a queue file.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/validation.v1")]
-pub struct ValidationView {
-    /// The file.
-    pub file: String,
-    /// Whether nothing is.
-    pub ok: bool,
-    /// Whether it can be read at all.
-    pub readable: bool,
-    /// How many tasks it has.
-    pub tasks: Option<usize>,
-    /// What is wrong.
-    pub problems: Vec<ProblemView>,
-}
+    /// One thing that is wrong.
+    pub struct ProblemView {
+        /// Where, from 1.
+        pub line: Option<usize>,
+        /// Where in the line, from 1.
+        pub column: Option<usize>,
+        /// The task.
+        pub task: Option<String>,
+        /// A stable word.
+        pub code: &'static str,
+        /// What is wrong.
+        pub message: String,
+    }
 
-/// One thing that is wrong.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ProblemView {
-    /// Where, from 1.
-    pub line: Option<usize>,
-    /// Where in the line, from 1.
-    pub column: Option<usize>,
-    /// The task.
-    pub task: Option<String>,
-    /// A stable word.
-    pub code: &'static str,
-    /// What is wrong.
-    pub message: String,
-}
+    /// What can be mended without guessing.
+    pub struct RepairView = "oodatcaa/repair.v1" {
+        /// Whether nothing was written.
+        pub dry_run: bool,
+        /// What can be mended.
+        pub mends: Vec<MendView>,
+    }
 
-/// What can be mended without guessing.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/repair.v1")]
-pub struct RepairView {
-    /// Whether nothing was written.
-    pub dry_run: bool,
-    /// What can be mended.
-    pub mends: Vec<MendView>,
-}
-
-/// One thing that can be mended.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct MendView {
-    /// `lease`, `mark` or `old_file`.
-    pub what: &'static str,
-    /// The task.
-    pub task: String,
-    /// What would be done.
-    pub message: String,
+    /// One thing that can be mended.
+    pub struct MendView {
+        /// `lease`, `mark` or `old_file`.
+        pub what: &'static str,
+        /// The task.
+        pub task: String,
+        /// What would be done.
+        pub message: String,
+    }
 }

@@ -5,107 +5,97 @@ use serde::Serialize;
 use super::Moment;
 use oodatcaa_core::{Role, TaskId, Token};
 
-/// An attempt, running or over.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/run.v1")]
-pub struct AttemptView {
-    /// `TASK/TOKEN`.
-    pub run: String,
-    /// The task.
-    pub task: TaskId,
-    /// The fencing token.
-    pub token: Token,
-    /// The role that worked.
-    pub role: Option<Role>,
-    /// The number of the try in its stage.
-    pub attempt: Option<u32>,
-    /// `running`, `unknown`, or its outcome.
-    pub state: String,
-    /// Whether a worker holds its lease now.
-    pub running: bool,
-    /// The worker.
-    pub owner: Option<String>,
-    /// The agent.
-    pub agent: Option<String>,
-    /// Whether it was the simulated agent.
-    pub simulated: bool,
-    /// When it was claimed.
-    pub started_at: Option<Moment>,
-    /// When it was over.
-    pub ended_at: Option<Moment>,
-    /// How long it took, or has taken until now.
-    pub seconds: Option<f64>,
-    /// `done`, `failed`, …; `rescued` when its owner died.
-    pub outcome: Option<String>,
-    /// The class of failure.
-    pub class: Option<String>,
-    /// Whether it was charged.
-    pub charged: Option<bool>,
-    /// What it says to people.
-    pub reason: Option<String>,
-    /// The gates that ran.
-    pub gates: Vec<GateView>,
-    /// Its directory.
-    pub dir: String,
-}
+views! {
+    /// An attempt, running or over.
+    pub struct AttemptView = "oodatcaa/run.v1" {
+        /// `TASK/TOKEN`.
+        pub run: String,
+        /// The task.
+        pub task: TaskId,
+        /// The fencing token.
+        pub token: Token,
+        /// The role that worked.
+        pub role: Option<Role>,
+        /// The number of the try in its stage.
+        pub attempt: Option<u32>,
+        /// `running`, `unknown`, or its outcome.
+        pub state: String,
+        /// Whether a worker holds its lease now.
+        pub running: bool,
+        /// The worker.
+        pub owner: Option<String>,
+        /// The agent.
+        pub agent: Option<String>,
+        /// Whether it was the simulated agent.
+        pub simulated: bool,
+        /// When it was claimed.
+        pub started_at: Option<Moment>,
+        /// When it was over.
+        pub ended_at: Option<Moment>,
+        /// How long it took, or has taken until now.
+        pub seconds: Option<f64>,
+        /// `done`, `failed`, …; `rescued` when its owner died.
+        pub outcome: Option<String>,
+        /// The class of failure.
+        pub class: Option<String>,
+        /// Whether it was charged.
+        pub charged: Option<bool>,
+        /// What it says to people.
+        pub reason: Option<String>,
+        /// The gates that ran.
+        pub gates: Vec<GateView>,
+        /// Its directory.
+        pub dir: String,
+    }
 
-/// A gate that ran.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct GateView {
-    /// Its name.
-    pub gate: String,
-    /// Whether it let the task go.
-    pub ok: bool,
-}
+    /// A gate that ran.
+    pub struct GateView {
+        /// Its name.
+        pub gate: String,
+        /// Whether it let the task go.
+        pub ok: bool,
+    }
 
-/// An attempt with what lies in its directory.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct AttemptDetail {
-    /// The attempt.
-    #[serde(flatten)]
-    pub attempt: AttemptView,
-    /// Its `attempt.json`.
-    pub record: Option<serde_json::Value>,
-    /// Its `exit.json`.
-    pub exit: Option<serde_json::Value>,
-    /// Its `result.json`.
-    pub result: Option<serde_json::Value>,
-    /// The files in its directory.
-    pub files: Vec<FileView>,
-}
+    /// An attempt with what lies in its directory.
+    pub struct AttemptDetail {
+        /// The attempt.
+        #[serde(flatten)]
+        pub attempt: AttemptView,
+        /// Its `attempt.json`.
+        pub record: Option<serde_json::Value>,
+        /// Its `exit.json`.
+        pub exit: Option<serde_json::Value>,
+        /// Its `result.json`.
+        pub result: Option<serde_json::Value>,
+        /// The files in its directory.
+        pub files: Vec<FileView>,
+    }
 
-/// A file of an attempt.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct FileView {
-    /// Its name.
-    pub name: String,
-    /// Its size.
-    pub bytes: u64,
-}
+    /// A file of an attempt.
+    pub struct FileView {
+        /// Its name.
+        pub name: String,
+        /// Its size.
+        pub bytes: u64,
+    }
 
-/// A request that an attempt stop.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "schema", rename = "oodatcaa/stop.v1")]
-pub struct StopView {
-    /// `TASK/TOKEN`.
-    pub run: String,
-    /// The task.
-    pub task: TaskId,
-    /// The fencing token.
-    pub token: Token,
-    /// Whether it was asked now, and not before.
-    pub changed: bool,
-    /// Whether nothing was written.
-    pub dry_run: bool,
-    /// Whether it has stopped; `null` where nobody waited for it.
-    pub stopped: Option<bool>,
-    /// When this was so.
-    pub at: Moment,
+    /// A request that an attempt stop.
+    pub struct StopView = "oodatcaa/stop.v1" {
+        /// `TASK/TOKEN`.
+        pub run: String,
+        /// The task.
+        pub task: TaskId,
+        /// The fencing token.
+        pub token: Token,
+        /// Whether it was asked now, and not before.
+        pub changed: bool,
+        /// Whether nothing was written.
+        pub dry_run: bool,
+        /// Whether it has stopped; `null` where nobody waited for it.
+        pub stopped: Option<bool>,
+        /// When this was so.
+        pub at: Moment,
+    }
 }
 
 /// A line of an attempt's output.
