@@ -1,11 +1,10 @@
-//! The shapes that answers of many verbs have: a list, facts about one thing, what became of one, a question.
+//! The shapes that answers of many verbs have: a list, facts about one thing, what became of one.
 
 use serde::Serialize;
 
 use super::{Item, Table, Tone, Ui};
 use crate::cli::fail::{Done, exit};
 use oodatcaa_core::text::one_line;
-use oodatcaa_ops::Failure;
 
 impl Ui {
     /// Prints a list: its objects, or a table of them with hints (`foot`) below; where there are none it says `none`.
@@ -54,14 +53,5 @@ impl Ui {
             _ => [&[id], columns].concat().join("\t"),
         });
         true
-    }
-
-    /// Asks before something is changed, and says so when it is not.
-    pub(crate) fn agreed(&self, question: &str) -> Result<bool, Failure> {
-        let agreed = self.confirm(question)?;
-        if !agreed {
-            self.say("nothing was changed");
-        }
-        Ok(agreed)
     }
 }
