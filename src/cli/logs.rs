@@ -58,44 +58,107 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// Prints a log.
 pub(super) fn run(ctx: &Context, args: &Args) -> Done {
-    let layout = ctx.project.layout()?;
     let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
-    let name = args.file()?;
-    if !args.follow {
-        let token =
-            token.or_else(|| newest(layout, &snapshot, &task, &name)).ok_or_else(|| runs::none(layout, &task, None))?;
-        return once(ctx, args, &snapshot, &task, token, &name);
+    let wanted = Wanted { ctx, args, layout: ctx.project.layout()?, task, name: args.file()? };
+    if args.follow {
+        return wanted.follow(token);
     }
-    follow(ctx, args, &task, token, &name)
+    let token = token.or_else(|| wanted.newest(&snapshot));
+    wanted.once(&snapshot, token.ok_or_else(|| runs::none(wanted.layout, &wanted.task, None))?)
 }
 
-/// Returns the last attempt that has such a log, for a merge runs no agent; else the last of all.
-fn newest(layout: &Layout, snapshot: &Snapshot, task: &TaskId, name: &str) -> Option<Token> {
-    let has_it = |token: &Token| runs::dir(layout, snapshot, task, *token).join(name).is_file();
-    runs::tokens(layout, task).into_iter().rev().find(has_it).or_else(|| runs::newest(layout, task))
+/// The log that is wanted, of whichever attempt on a task.
+struct Wanted<'a> {
+    ctx: &'a Context,
+    args: &'a Args,
+    layout: &'a Layout,
+    task: TaskId,
+    name: String,
 }
 
-fn once(ctx: &Context, args: &Args, snapshot: &Snapshot, task: &TaskId, token: Token, name: &str) -> Done {
-    let layout = ctx.project.layout()?;
-    let dir = runs::dir(layout, snapshot, task, token);
-    if !dir.is_dir() {
-        return Err(runs::none(layout, task, Some(token)));
+impl Wanted<'_> {
+    fn dir(&self, snapshot: &Snapshot, token: Token) -> PathBuf {
+        runs::dir(self.layout, snapshot, &self.task, token)
     }
-    let Some(mut log) = Log::open(layout, &dir.join(name), args.tail)? else {
-        let there = others(layout, &dir);
-        return Err(Failure::new(
-            ErrorKind::NotFound,
-            format!("the attempt {task}/{token} has no {name}; it has: {there}"),
-        )
-        .hint(format!("agentctl run show {task}/{token}")));
-    };
-    heading(ctx, task, token, name);
-    if log.is_empty() {
-        ctx.ui.say(&format!("nothing was written to {name}; how it ended: agentctl run show {task}/{token}"));
+
+    /// Returns the last attempt that has such a log, for a merge runs no agent; else the last of all.
+    fn newest(&self, snapshot: &Snapshot) -> Option<Token> {
+        let tokens = runs::tokens(self.layout, &self.task);
+        let has_it = |token: &&Token| self.dir(snapshot, **token).join(&self.name).is_file();
+        tokens.iter().rev().find(has_it).or(tokens.last()).copied()
     }
-    log.print(ctx, args, task, token, true)?;
-    Ok(exit::OK)
+
+    /// Opens the log of an attempt.
+    fn open(&self, snapshot: &Snapshot, token: Token) -> Result<Option<Log>, Failure> {
+        let path = self.dir(snapshot, token).join(&self.name);
+        Log::open(self.layout, &path, format!("{}/{token}", self.task), self.args.tail)
+    }
+
+    fn heading(&self, token: Token) {
+        if self.ctx.ui.pretty() {
+            self.ctx.ui.say(&Tone::Faint.paint(&format!("── {}/{token} {} ──", self.task, self.name)));
+        }
+    }
+
+    fn once(&self, snapshot: &Snapshot, token: Token) -> Done {
+        let Self { ctx, args, layout, task, name } = self;
+        let dir = self.dir(snapshot, token);
+        if !dir.is_dir() {
+            return Err(runs::none(layout, task, Some(token)));
+        }
+        let Some(mut log) = self.open(snapshot, token)? else {
+            let there = others(layout, &dir);
+            let message = format!("the attempt {task}/{token} has no {name}; it has: {there}");
+            return Err(Failure::new(ErrorKind::NotFound, message).hint(format!("agentctl run show {task}/{token}")));
+        };
+        self.heading(token);
+        if log.is_empty() {
+            ctx.ui.say(&format!("nothing was written to {name}; how it ended: agentctl run show {task}/{token}"));
+        }
+        log.print(ctx, args.raw, true)?;
+        Ok(exit::OK)
+    }
+
+    fn follow(&self, only: Option<Token>) -> Done {
+        let Self { ctx, args, layout, task, .. } = self;
+        let changes = ctx.project.store()?.changes()?;
+        let (mut at, mut log, mut waiting) = (None, None, false);
+        while !ctx.ui.closed() {
+            // What is over is asked before the log is read: whatever was written is then there.
+            let now = Now::look(ctx, task)?;
+            if at.is_none() {
+                at = only.or(now.running).or_else(|| self.newest(&now.snapshot));
+                at.into_iter().for_each(|token| self.heading(token));
+            }
+            if let Some(token) = at {
+                if log.is_none() {
+                    log = self.open(&now.snapshot, token)?;
+                }
+                let over = now.running != Some(token);
+                if let Some(log) = &mut log {
+                    log.print(ctx, args.raw, over)?;
+                }
+                let next = (over && only.is_none()).then(|| runs::newest(layout, task)).flatten();
+                if let Some(next) = next.filter(|&next| next > token) {
+                    self.heading(next);
+                    (at, log, waiting) = (Some(next), None, false);
+                    continue;
+                }
+                if over && (only.is_some() || now.ended) {
+                    return Ok(exit::OK);
+                }
+            } else if now.ended {
+                return Err(runs::none(layout, task, None));
+            }
+            if now.running.is_none() && !waiting {
+                ctx.ui.say(&Tone::Faint.paint(&format!("no attempt runs now: {}", now.why)));
+            }
+            waiting = now.running.is_none();
+            let _ = changes.recv_timeout(LOOK);
+        }
+        Ok(exit::OK)
+    }
 }
 
 fn others(layout: &Layout, dir: &Path) -> String {
@@ -106,61 +169,6 @@ fn others(layout: &Layout, dir: &Path) -> String {
         .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "log"))
         .collect();
     if names.is_empty() { "no logs".into() } else { names.join(", ") }
-}
-
-fn heading(ctx: &Context, task: &TaskId, token: Token, name: &str) {
-    if ctx.ui.pretty() {
-        ctx.ui.say(&Tone::Faint.paint(&format!("── {task}/{token} {name} ──")));
-    }
-}
-
-fn follow(ctx: &Context, args: &Args, task: &TaskId, only: Option<Token>, name: &str) -> Done {
-    let layout = ctx.project.layout()?;
-    let changes = ctx.project.store()?.changes()?;
-    let mut at: Option<(Token, Option<Log>)> = None;
-    let mut waiting = false;
-    while !ctx.ui.closed() {
-        // What is over is asked before the log is read: whatever was written is then there.
-        let now = Now::look(ctx, task)?;
-        if at.is_none() {
-            let newest = only.or(now.running).or_else(|| newest(layout, &now.snapshot, task, name));
-            if let Some(token) = newest {
-                heading(ctx, task, token, name);
-                at = Some((token, None));
-            }
-        }
-        if let Some((token, log)) = &mut at {
-            let token = *token;
-            if log.is_none() {
-                *log = Log::open(layout, &runs::dir(layout, &now.snapshot, task, token).join(name), args.tail)?;
-            }
-            let over = now.running != Some(token);
-            if let Some(log) = log {
-                log.print(ctx, args, task, token, over)?;
-            }
-            if over {
-                let next = runs::newest(layout, task).filter(|&next| next > token && only.is_none());
-                match next {
-                    Some(next) => {
-                        heading(ctx, task, next, name);
-                        (at, waiting) = (Some((next, None)), false);
-                        continue;
-                    }
-                    None if only.is_some() || now.ended => return Ok(exit::OK),
-                    None => {}
-                }
-            }
-        } else if now.ended {
-            return Err(runs::none(layout, task, None));
-        }
-        if now.running.is_none() && !waiting {
-            waiting = true;
-            ctx.ui.say(&Tone::Faint.paint(&format!("no attempt runs now: {}", now.why)));
-        }
-        waiting &= now.running.is_none();
-        let _ = changes.recv_timeout(LOOK);
-    }
-    Ok(exit::OK)
 }
 
 /// How the task stands at one look.
@@ -188,6 +196,8 @@ impl Now {
 
 /// A log file and how far it has been printed.
 struct Log {
+    /// Names the attempt: `TASK/TOKEN`.
+    run: String,
     path: PathBuf,
     file: File,
     /// Counts what stands before the printed part of a log that is too long.
@@ -203,7 +213,7 @@ const LINE: usize = 1 << 20;
 const MOST: u64 = 64 << 20;
 
 impl Log {
-    fn open(layout: &Layout, path: &Path, tail: Option<usize>) -> Result<Option<Self>, Failure> {
+    fn open(layout: &Layout, path: &Path, run: String, tail: Option<usize>) -> Result<Option<Self>, Failure> {
         let Some(mut file) = files::open(layout.root(), path)? else { return Ok(None) };
         let failed = |error: io::Error| Failure::io("read", path, &error);
         let first = file.metadata().map_err(failed)?.len().saturating_sub(MOST);
@@ -212,7 +222,7 @@ impl Log {
             None => first,
         };
         file.seek(SeekFrom::Start(start)).map_err(failed)?;
-        Ok(Some(Self { path: path.into(), file, left_out: tail.map_or(first, |_| 0), rest: Vec::new() }))
+        Ok(Some(Self { run, path: path.into(), file, left_out: tail.map_or(first, |_| 0), rest: Vec::new() }))
     }
 
     fn is_empty(&self) -> bool {
@@ -220,7 +230,7 @@ impl Log {
     }
 
     /// Prints what is new: whole lines, and at the end of the attempt also the last that has no end.
-    fn print(&mut self, ctx: &Context, args: &Args, task: &TaskId, token: Token, over: bool) -> Result<(), Failure> {
+    fn print(&mut self, ctx: &Context, raw: bool, over: bool) -> Result<(), Failure> {
         let mut chunk = vec![0; 1 << 16];
         if self.left_out > 0 {
             let (bytes, path) = (std::mem::take(&mut self.left_out), self.path.display());
@@ -229,14 +239,14 @@ impl Log {
         loop {
             self.skip_hole();
             let read = self.file.read(&mut chunk).map_err(|error| Failure::io("read", &self.path, &error))?;
-            if args.raw {
+            if raw {
                 ctx.ui.bytes(&chunk[..read]);
             } else {
                 self.rest.extend_from_slice(&chunk[..read]);
                 let end = self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
                 let whole = if (read == 0 && over) || self.rest.len() > LINE { self.rest.len() } else { end };
                 let lines: Vec<u8> = self.rest.drain(..whole).collect();
-                self.show(ctx, &lines, task, token);
+                self.show(ctx, &lines);
             }
             if read == 0 || ctx.ui.closed() {
                 break;
@@ -256,13 +266,11 @@ impl Log {
         }
     }
 
-    fn show(&self, ctx: &Context, lines: &[u8], task: &TaskId, token: Token) {
-        let text = String::from_utf8_lossy(lines);
-        for line in text.lines() {
+    fn show(&self, ctx: &Context, lines: &[u8]) {
+        let stream = self.path.file_stem().map(|stem| stem.to_string_lossy());
+        for line in String::from_utf8_lossy(lines).lines() {
             if ctx.ui.json() {
-                let stream = self.path.file_stem().map(|stem| stem.to_string_lossy());
-                let run = format!("{task}/{token}");
-                ctx.ui.record(&LogView { run: &run, stream: stream.as_deref(), line });
+                ctx.ui.record(&LogView { run: &self.run, stream: stream.as_deref(), line });
             } else {
                 // Colours are dropped rather than shown as rubbish; everything else that moves a cursor is made visible.
                 ctx.ui.verbatim(&many_lines(&anstream::adapter::strip_str(line).to_string()));
