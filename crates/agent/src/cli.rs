@@ -1,14 +1,16 @@
 //! An agent CLI as its descriptor describes it: what to execute, and what its end means.
 
-use std::{io::Read as _, sync::Arc, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use super::{
-    Agent, Assignment, Watcher, descriptor::Descriptor, failure::Failure, observation::Stream, output, stream::Reader,
+    Agent, Assignment, Watcher,
+    descriptor::Descriptor,
+    failure::Failure,
+    output::{self, Outputs},
+    stream::Reader,
 };
-use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Class, Outcome, text};
 use oodatcaa_process::{Exit, StopCause};
-use oodatcaa_sys::files;
 
 mod clock;
 mod invoke;
@@ -29,14 +31,8 @@ impl Agent {
         if let Some(bad) = self.problem() {
             return Outcome::failed(Class::Config, format!("cannot {bad}"));
         }
-        let read;
-        let reader = match watched {
-            Some(watcher) => watcher.reader(),
-            None => {
-                read = read_all(descriptor, assignment);
-                &read
-            }
-        };
+        let late = LazyCell::new(|| watched_late(descriptor, assignment));
+        let reader = watched.unwrap_or_else(|| &late).reader();
         sessions::remember(&assignment.run_dir, descriptor, &reader.run().observation);
         // It had said its last word, lingered, and was ended for that.
         let lingered = exit.stopped == Some(StopCause::Asked) && reader.run().terminal.is_some();
@@ -52,18 +48,11 @@ impl Agent {
 }
 
 /// Reads the whole output of an attempt that nobody watched; what cannot be read told nothing.
-fn read_all(descriptor: &Arc<Descriptor>, assignment: &Assignment) -> Reader {
-    let mut reader = Reader::new(Arc::clone(descriptor));
-    for (stream, name) in [(Stream::Stdout, "stdout.log"), (Stream::Stderr, "stderr.log")] {
-        let path = assignment.run_dir.join(name);
-        let Ok(Some(mut file)) = files::open(Layout::root_of(&path), &path) else { continue };
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = file.read(&mut buffer) {
-            reader.feed(stream, &buffer[..length], Duration::ZERO);
-        }
-    }
-    reader.finish(&assignment.run_dir, Duration::ZERO);
-    reader
+fn watched_late(descriptor: &Arc<Descriptor>, assignment: &Assignment) -> Watcher {
+    let mut watcher = Watcher::new(Arc::clone(descriptor), assignment);
+    Outputs::new(&assignment.run_dir).feed(&mut watcher, Duration::ZERO);
+    watcher.finish(Duration::ZERO);
+    watcher
 }
 
 /// Why a run without anything to show for it is no success.

@@ -201,7 +201,7 @@ fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Resu
     let mut watcher = agent.watcher(assignment);
     let attempt = Attempt::start(shim, &assignment.run_dir, &invocation, &limits)?;
     let began = Instant::now();
-    let mut outputs = Outputs::new(&invocation);
+    let mut outputs = Outputs::new(&assignment.run_dir);
     let mut ended_by_us = None;
     loop {
         let report = attempt.reports().recv_timeout(Duration::from_millis(100));

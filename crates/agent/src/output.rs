@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use crate::{Stream, Watcher};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Outcome, text};
-use oodatcaa_process::Invocation;
 use oodatcaa_sys::{files, tail};
 
 /// Bytes that are read at once.
@@ -22,9 +21,12 @@ const CHUNK: u64 = 1 << 20;
 pub struct Outputs([(Stream, PathBuf, u64); 2]);
 
 impl Outputs {
-    /// Begins at the start of both.
-    pub fn new(what: &Invocation) -> Self {
-        Self([(Stream::Stdout, what.stdout.clone(), 0), (Stream::Stderr, what.stderr.clone(), 0)])
+    /// Begins at the start of both, in an attempt's directory.
+    pub fn new(run_dir: &Path) -> Self {
+        Self(
+            [(Stream::Stdout, "stdout.log"), (Stream::Stderr, "stderr.log")]
+                .map(|(of, name)| (of, run_dir.join(name), 0)),
+        )
     }
 
     /// Feeds a watcher with all that the files have grown by; `now` is the time since the program's start.

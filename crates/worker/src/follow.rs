@@ -1,6 +1,9 @@
 //! Waiting for a child of an attempt, its agent or one of its gates; and what follows from an agent's output meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{at, never, select};
@@ -12,7 +15,7 @@ use oodatcaa_agent::{
 };
 use oodatcaa_core::{Class, budget, pool, text};
 use oodatcaa_git::Workspace;
-use oodatcaa_process::{Attempt, Exit, Invocation, Report, Stop};
+use oodatcaa_process::{Attempt, Exit, Report, Stop};
 
 /// Time between two looks at the output files.
 const PACE: Duration = Duration::from_millis(400);
@@ -95,10 +98,10 @@ struct LoopDetection {
 }
 
 impl AgentWatch {
-    pub(crate) fn new(watcher: Watcher, invocation: &Invocation, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(watcher: Watcher, run_dir: &Path, secrets: Vec<String>) -> Self {
         Self {
             watcher,
-            outputs: Outputs::new(invocation),
+            outputs: Outputs::new(run_dir),
             since: Instant::now(),
             due: Instant::now(),
             secrets,
@@ -216,7 +219,8 @@ fn note_limit(run: &Run, until: DateTime<Utc>) {
 fn over_budget(run: &Run, seen: &Observation) -> Option<String> {
     let left = budget::left(&run.snapshot, run.shared.workflow(), &run.assignment.task, run.shared.role());
     let (tokens, turns) = (seen.usage.tokens(), seen.usage.turns.unwrap_or(seen.steps));
-    match (left.tokens, left.usd.zip(seen.usage.cost_usd), left.turns) {
+    let dollars = left.micros.map(|micros| micros as f64 / 1e6);
+    match (left.tokens, dollars.zip(seen.usage.cost_usd), left.turns) {
         (Some(limit), ..) if tokens >= limit => {
             Some(format!("{tokens} tokens are used up; the budget had {limit} left"))
         }

@@ -13,7 +13,7 @@ use crate::{
     prepare::Prepared,
     resume,
     run::Run,
-    running::{Running, is_good},
+    running::Running,
     settlement::Settlement,
     sweep,
 };
@@ -98,7 +98,7 @@ fn work(run: &mut Run, prepared: &Prepared) -> Outcome {
     if let Some(workspace) = workspace {
         evidence::note_beside(run, workspace, baseline);
     }
-    if !is_good(&outcome) {
+    if !outcome.is_success() {
         return outcome;
     }
     // The journal tells the start before it tells what the gates had to say.
@@ -142,7 +142,7 @@ impl Proved {
         let outcome = agent::output::mask_outcome(self.outcome, &secrets);
         mask_result(&run, &secrets);
         if let Some(workspace) = &workspace {
-            if !is_good(&outcome) {
+            if !outcome.is_success() {
                 run.beside(|| sweep::save_work(workspace, &id, token));
             }
             return_worktree(&mut run, workspace);

@@ -54,7 +54,7 @@ impl Running {
             .and_then(|shim| shim.run(&run.assignment.run_dir, &invocation, &limits, Some(&wake)))
             .map_err(|error| Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}")))?;
         let secrets = run.secrets();
-        let watch = watcher.map(|watcher| AgentWatch::new(watcher, &invocation, secrets));
+        let watch = watcher.map(|watcher| AgentWatch::new(watcher, &run.assignment.run_dir, secrets));
         Ok(Self { child, watch, time_left })
     }
 
@@ -73,7 +73,7 @@ impl Running {
         match (ended.filter(|_| run.stopped.is_none()), self.time_left, exit.stopped) {
             (Some((class, reason)), ..) => {
                 // What it had completed before its budget ended it is not thrown away.
-                let completed = (class == Class::BudgetExceeded).then(agent).filter(is_good);
+                let completed = (class == Class::BudgetExceeded).then(agent).filter(Outcome::is_success);
                 let retry_at = watcher.and_then(Watcher::retry_at);
                 completed.unwrap_or(Outcome::Failed { class, reason, retry_at })
             }
@@ -86,11 +86,6 @@ impl Running {
             _ => run.stopped_outcome(&exit).unwrap_or_else(agent),
         }
     }
-}
-
-/// Tells whether an outcome says that the work is complete.
-pub(crate) fn is_good(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Done { .. } | Outcome::NoChange { .. })
 }
 
 /// Returns the wall-clock limit, and what the budgets leave where that is the limit.

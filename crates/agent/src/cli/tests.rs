@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{descriptor, open, tests::assignment};
+use crate::{Stream, descriptor, open, tests::assignment};
 use oodatcaa_config::{AgentConfig, AgentKind};
 
 fn config(adapter: &str) -> AgentConfig {
