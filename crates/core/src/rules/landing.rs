@@ -3,8 +3,6 @@
 //! A merge asks here in the critical section of the store, right before the target moves. What says no then
 //! is heard; what is said later is told that it came too late.
 
-use std::fmt;
-
 use crate::{
     ChangeSet, Class, Data, Edit, EventDraft, Lease, LeaseChange, Member, QueueLease, Snapshot, Status, Task, TaskId,
     Workflow, decision,
@@ -14,36 +12,29 @@ use crate::{
 };
 
 /// Why an attempt has lost its right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Veto {
     /// A greater token exists.
+    #[error("a newer claim of the task exists")]
     Superseded,
     /// Somebody removed the lease file.
+    #[error("its lease was removed")]
     LeaseGone,
     /// Somebody asked for the end.
+    #[error("{0}")]
     Asked(StopRequest),
     /// The task was cancelled in the queue.
+    #[error("the task was cancelled")]
     Cancelled,
     /// The task was taken out of the queue.
+    #[error("the task was taken out of the queue")]
     Gone,
     /// Somebody has moved the task on; only a merge minds.
+    #[error("the task was moved to `{0}`")]
     Moved(Status),
     /// It lacks a human's approval, or has one for something else; this stops merges only.
+    #[error("the task has changed since it was approved, or nobody has approved it")]
     Unapproved,
-}
-
-impl fmt::Display for Veto {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Superseded => f.write_str("a newer claim of the task exists"),
-            Self::LeaseGone => f.write_str("its lease was removed"),
-            Self::Asked(stop) => stop.fmt(f),
-            Self::Cancelled => f.write_str("the task was cancelled"),
-            Self::Gone => f.write_str("the task was taken out of the queue"),
-            Self::Moved(status) => write!(f, "the task was moved to `{status}`"),
-            Self::Unapproved => f.write_str("the task has changed since it was approved, or nobody has approved it"),
-        }
-    }
 }
 
 impl Veto {

@@ -75,7 +75,8 @@ fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
 }
 
 /// A budget that is used up: nothing more is claimed from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
 pub struct Stop {
     /// Whose: `task`, `role`, `day`.
     pub scope: &'static str,
@@ -83,12 +84,6 @@ pub struct Stop {
     pub words: String,
     /// The decision about more of it, while it is open.
     pub decision: Option<String>,
-}
-
-impl std::fmt::Display for Stop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.words)
-    }
 }
 
 fn stop(snapshot: &Snapshot, account: &Account, words: String) -> Stop {
@@ -124,21 +119,9 @@ pub fn of_role_stop(snapshot: &Snapshot, workflow: &Workflow, role: &Role) -> Op
     accounts.iter().find_map(|account| Some(stop(snapshot, account, words(account)?)))
 }
 
-/// The rest that one attempt may spend; `None` where nothing limits it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Remaining {
-    /// Tokens read and written.
-    pub tokens: Option<u64>,
-    /// Dollars.
-    pub usd: Option<f64>,
-    /// Time on the wall clock.
-    pub wall: Option<Duration>,
-    /// Turns of the conversation.
-    pub turns: Option<u32>,
-}
-
-/// Returns what an attempt of this role on this task may still spend: the least of all its budgets.
-pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Remaining {
+/// Returns what an attempt of this role on this task may still spend: the least of all its budgets. Starts are
+/// no limit of one attempt.
+pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) -> Limits {
     let own = Account {
         limits: workflow.policy().budgets.attempt,
         spent: Spent::default(),
@@ -148,11 +131,12 @@ pub fn left(snapshot: &Snapshot, workflow: &Workflow, task: &Task, role: &Role) 
     let all = [own, of_task(snapshot, workflow, task), of_role(snapshot, workflow, role), of_day(snapshot, workflow)];
     let least =
         |unit| all.iter().filter_map(|account| Some(account.limit(unit)?.saturating_sub(account.spent.of(unit)))).min();
-    Remaining {
+    Limits {
         tokens: least(Unit::Tokens),
-        usd: least(Unit::Money).map(|micros| micros as f64 / 1e6),
+        micros: least(Unit::Money),
         wall: least(Unit::Wall).map(Duration::from_millis),
         turns: least(Unit::Turns).map(|turns| u32::try_from(turns).unwrap_or(u32::MAX)),
+        starts: None,
     }
 }
 

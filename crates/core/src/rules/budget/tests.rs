@@ -155,17 +155,20 @@ fn an_attempt_is_given_the_least_that_is_left() {
     let flow = flow(budgets);
     let mut now = many();
     let left = |now: &Snapshot| super::left(now, &flow, now.queue.find("T0").expect("there"), &Role::BUILDER);
-    let all = Remaining { tokens: Some(60), usd: Some(2.5), wall: Some(Duration::from_secs(90)), turns: Some(9) };
-    assert_eq!(left(&now), all);
+    let limits = |tokens, micros, seconds| Limits {
+        tokens: Some(tokens),
+        micros: Some(micros),
+        wall: Some(Duration::from_secs(seconds)),
+        turns: Some(9),
+        starts: None,
+    };
+    assert_eq!(left(&now), limits(60, 2_500_000, 90));
     let usage = Usage { cost_usd: Some(1.0), seconds: Some(30.0), turns: Some(4), ..used(55) };
     run(&mut now, &flow, &usage).expect("a claim");
-    assert_eq!(
-        left(&now),
-        Remaining { tokens: Some(45), usd: Some(1.5), wall: Some(Duration::from_secs(60)), turns: Some(9) }
-    );
+    assert_eq!(left(&now), limits(45, 1_500_000, 60));
     assert_eq!(
         super::left(&now, &Workflow::shipped(), now.queue.find("T0").expect("there"), &Role::BUILDER),
-        Remaining::default()
+        Limits::default()
     );
 }
 

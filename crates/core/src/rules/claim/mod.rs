@@ -31,36 +31,29 @@ pub struct Claimant {
 
 /// Why nothing was claimed.
 #[expect(missing_docs, reason = "what each field is goes without saying")]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Idle {
     /// The role is paused.
+    #[error("paused ({}): {}", .0.class, .0.reason)]
     Paused(Pause),
     /// An old queue file was put back.
+    #[error("an old queue file was put back: {}", .0.reason)]
     Behind(Behind),
     /// The WIP limit is reached.
+    #[error("WIP limit reached ({wip} of {limit})")]
     Full { wip: u32, limit: u32 },
     /// The quota of every agent of the role is used up.
+    #[error("{0}")]
     Limited(Limited),
     /// The budget of the role, or of the day, is used up.
+    #[error("{0}")]
     Budget(Stop),
     /// Tasks in the role's status are held by something; `until` is the earliest time that one of them waits for.
+    #[error("{tasks} waiting, none claimable yet")]
     Waiting { tasks: usize, until: Option<DateTime<Utc>> },
     /// No task is in the role's status.
+    #[error("nothing to do")]
     Nothing,
-}
-
-impl std::fmt::Display for Idle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Paused(pause) => write!(f, "paused ({}): {}", pause.class, pause.reason),
-            Self::Behind(behind) => write!(f, "an old queue file was put back: {}", behind.reason),
-            Self::Full { wip, limit } => write!(f, "WIP limit reached ({wip} of {limit})"),
-            Self::Limited(limited) => limited.fmt(f),
-            Self::Budget(stop) => stop.fmt(f),
-            Self::Waiting { tasks, .. } => write!(f, "{tasks} waiting, none claimable yet"),
-            Self::Nothing => f.write_str("nothing to do"),
-        }
-    }
 }
 
 /// The reason why a role that takes a task's status cannot claim the task.
