@@ -6,12 +6,13 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Lease, Role, Status, Task, TaskId, Token};
+use oodatcaa_core::{Lease, Role, RunName, Status, Task, TaskId, Token};
 use oodatcaa_git::{
     Author, Config, KeepReason, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
     prune::{self, PrunePolicy},
@@ -74,7 +75,7 @@ impl Repo {
     }
 
     fn prepare(&self, task: &Task, token: u64) -> Workspace {
-        Workspace::prepare(&self.layout(), &self.config, task, Token(token)).unwrap()
+        prepare(&self.layout(), &self.config, task, Token(token)).unwrap()
     }
 
     fn status(&self) -> String {
@@ -106,6 +107,12 @@ impl Repo {
     }
 }
 
+/// Makes or finds a task's workspace, with nothing that could stop it.
+fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Workspace, WorkspaceError> {
+    let run_dir = layout.run(&task.id, &RunName::of(token));
+    Workspace::prepare(layout, config, task, token, &run_dir, &Arc::default())
+}
+
 fn write(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -129,7 +136,7 @@ fn a_child_prepares() {
     let words: Vec<&str> = words.split('\n').collect();
     let config = Config { mode: Mode::Worktree, root: Some(words[1].into()), disk_min: 0, ..Config::default() };
     let token = Token(words[3].parse().unwrap());
-    let made = Workspace::prepare(&Layout::new(words[0]), &config, &task(words[2], "the same title"), token);
+    let made = prepare(&Layout::new(words[0]), &config, &task(words[2], "the same title"), token);
     fs::write(words[4], made.unwrap().path().display().to_string()).unwrap();
 }
 
@@ -260,7 +267,7 @@ fn branches_that_are_there_already_are_not_taken_over() {
     let mut fix = task("T3", "x");
     fix.kind = Some("Bug".into());
     let config = Config { branch: "{kind}/{task}".into(), ..repo.config.clone() };
-    let workspace = Workspace::prepare(&repo.layout(), &config, &fix, Token(1)).unwrap();
+    let workspace = prepare(&repo.layout(), &config, &fix, Token(1)).unwrap();
     assert_eq!(workspace.branch(), Some("fix-T3"));
     // Checked out by the user.
     repo.git(&["switch", "-q", "-c", "feat/mine"]);
@@ -268,7 +275,7 @@ fn branches_that_are_there_already_are_not_taken_over() {
     mine.branch = Some("feat/mine".into());
     repo.git(&["switch", "-q", "main"]);
     repo.git(&["worktree", "add", "-q", "../elsewhere", "feat/mine"]);
-    let refused = Workspace::prepare(&repo.layout(), &repo.config, &mine, Token(1)).unwrap_err();
+    let refused = prepare(&repo.layout(), &repo.config, &mine, Token(1)).unwrap_err();
     assert!(matches!(refused, WorkspaceError::BranchInUse { .. }), "{refused}");
 }
 
@@ -277,7 +284,7 @@ fn a_repository_without_a_commit_is_said_and_never_worked_on_in_place() {
     let repo = Repo::empty();
     let refused = mode_for(&repo.layout(), &repo.config).unwrap_err();
     assert!(matches!(&refused, WorkspaceError::NoBase(why) if why.contains("no commit yet")), "{refused:?}");
-    Workspace::prepare(&repo.layout(), &repo.config, &task("T1", "x"), Token(1)).unwrap_err();
+    prepare(&repo.layout(), &repo.config, &task("T1", "x"), Token(1)).unwrap_err();
 }
 
 #[test]
@@ -285,7 +292,7 @@ fn without_a_repository_the_project_is_worked_on_in_place() {
     let repo = Repo::empty();
     let plain = tempfile::tempdir().unwrap();
     let layout = Layout::new(plain.path());
-    let workspace = Workspace::prepare(&layout, &repo.config, &task("T1", "x"), Token(1)).unwrap();
+    let workspace = prepare(&layout, &repo.config, &task("T1", "x"), Token(1)).unwrap();
     assert_eq!((workspace.mode(), workspace.path()), (Mode::Shared, plain.path()));
     assert!(!workspace.evidence().unwrap().known);
     assert_eq!(workspace.save().unwrap(), None);
@@ -626,13 +633,13 @@ fn named_files_are_copied_hooks_run_once_and_secrets_stay_out() {
     // A hook that fails is tried again by the next attempt.
     repo.config.setup = ["sh", "-c", "test -e ../../ok"].map(String::from).into();
     let two = task("T2", "x");
-    let failed = Workspace::prepare(&repo.layout(), &repo.config, &two, Token(1)).unwrap_err();
+    let failed = prepare(&repo.layout(), &repo.config, &two, Token(1)).unwrap_err();
     assert!(matches!(failed, WorkspaceError::Hook { hook: "setup", .. }), "{failed}");
     fs::write(path.parent().unwrap().parent().unwrap().join("ok"), "").unwrap();
     repo.prepare(&two, 2);
 
     repo.config.untrusted = true;
-    let refused = Workspace::prepare(&repo.layout(), &repo.config, &one, Token(3)).unwrap_err();
+    let refused = prepare(&repo.layout(), &repo.config, &one, Token(3)).unwrap_err();
     assert!(matches!(refused, WorkspaceError::Untrusted));
 }
 
@@ -644,7 +651,7 @@ fn a_project_in_a_part_of_its_repository_works_in_that_part() {
     write(&part, "main.py", "one\n");
     repo.git(&["add", "-A"]);
     repo.git(&["commit", "-q", "-m", "part"]);
-    let workspace = Workspace::prepare(&Layout::new(&part), &repo.config, &task("T1", "x"), Token(1)).unwrap();
+    let workspace = prepare(&Layout::new(&part), &repo.config, &task("T1", "x"), Token(1)).unwrap();
     assert!(workspace.path().ends_with("services/api") && workspace.path().join("main.py").exists());
     write(workspace.path(), ".oodatcaa/work/SPRINT_QUEUE.json", "{\"x\": 1}\n");
     write(workspace.top(), "README", "r\n");
@@ -676,7 +683,7 @@ fn agentctl_lists_shows_and_clears_away() {
     };
     queue("ready", "ready");
     let config = Config { root: Some(state.join("oodatcaa").to_string_lossy().into_owned()), ..repo.config.clone() };
-    let prepare = |id: &str| Workspace::prepare(&repo.layout(), &config, &task(id, "x"), Token(1)).unwrap();
+    let prepare = |id: &str| prepare(&repo.layout(), &config, &task(id, "x"), Token(1)).unwrap();
     let (one, two) = (prepare("T1"), prepare("T2"));
     write(one.path(), "new", "n\n");
     write(two.path(), "new", "n\n");

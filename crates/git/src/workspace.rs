@@ -23,7 +23,7 @@ use crate::{
     submodules::Stores,
     tree,
 };
-use oodatcaa_core::{RunName, Task, TaskId, Token, layout::Layout};
+use oodatcaa_core::{Task, TaskId, Token, layout::Layout};
 
 mod begin;
 mod work;
@@ -49,15 +49,9 @@ impl Workspace {
     /// Makes or finds the workspace of a task, for one attempt on it.
     ///
     /// What an earlier attempt left uncommitted stays in the tree and does not count as this one's work; a git
-    /// operation that it left half done is saved and ended.
-    pub fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Self> {
-        let run_dir = layout.run(&task.id, &RunName::of(token));
-        Self::prepare_until(layout, config, task, token, &run_dir, &Arc::default())
-    }
-
-    /// Makes or finds it in the same way, with a way to stop what may take long: the project's `setup` command, and all that git does here
-    /// until [`Self::to_its_end`].
-    pub fn prepare_until(
+    /// operation that it left half done is saved and ended. `stop` ends what may take long: the project's `setup` command,
+    /// and all that git does here until [`Self::to_its_end`].
+    pub fn prepare(
         layout: &Layout,
         config: &Config,
         task: &Task,

@@ -36,7 +36,7 @@ impl Prepared {
         let (leaves, commits) = (shared.agent(&run.lease().by).leaves(), run.commits());
         let merges = run.assignment.rule.merges();
         let prepared = run.beside(|| {
-            let mut workspace = Workspace::prepare_until(layout, config, &task, token, &run_dir, &stop)?;
+            let mut workspace = Workspace::prepare(layout, config, &task, token, &run_dir, &stop)?;
             if workspace.mode() == Mode::Shared {
                 return Ok(None);
             }

@@ -26,7 +26,7 @@ fn commit(at: &Path, name: &str, text: &str) -> String {
 fn two_projects_of_one_repository_share_nothing_of_a_task_that_both_have() {
     let (repo, [api, web]) = two_projects();
     let one = task("T1", "the same");
-    let of = |layout| Workspace::prepare(layout, &repo.config, &one, Token(1)).unwrap();
+    let of = |layout| prepare(layout, &repo.config, &one, Token(1)).unwrap();
     let (first, second) = (of(&api), of(&web));
     assert_ne!(first.path(), second.path());
     assert_ne!(first.branch(), second.branch());
@@ -71,11 +71,11 @@ fn on_a_detached_head_a_new_task_waits_and_one_that_has_begun_goes_where_it_bega
     repo.git(&["switch", "-q", "--detach"]);
     assert_eq!(repo.prepare(&begun, 2).base_branch(), Some("develop"));
     let new = task("T2", "x");
-    let refused = Workspace::prepare(&repo.layout(), &repo.config, &new, Token(1)).unwrap_err();
+    let refused = prepare(&repo.layout(), &repo.config, &new, Token(1)).unwrap_err();
     assert!(matches!(refused, WorkspaceError::Detached), "{refused}");
     assert!(refused.to_string().contains("workspace.base"), "{refused}");
     let config = Config { base: Some("main".into()), ..repo.config.clone() };
-    let named = Workspace::prepare(&repo.layout(), &config, &new, Token(1)).unwrap();
+    let named = prepare(&repo.layout(), &config, &new, Token(1)).unwrap();
     assert_eq!(named.base_branch(), Some("main"));
 }
 
@@ -91,7 +91,7 @@ fn a_project_that_is_renamed_keeps_its_worktrees() {
     let layout = Layout::new(&moved);
     let listed = prune::list(&layout, &repo.config).unwrap();
     assert!(listed.len() == 2 && listed.iter().all(|seen| seen.whole), "{listed:?}");
-    let again = Workspace::prepare(&layout, &repo.config, &one, Token(2)).unwrap();
+    let again = prepare(&layout, &repo.config, &one, Token(2)).unwrap();
     assert_eq!((again.path(), again.branch()), (first.path(), first.branch()));
     assert_eq!(git(again.path(), &["rev-parse", "HEAD"]), work);
     assert!(prune::remove(&layout, &repo.config, &two.id, PrunePolicy::SAFE).unwrap().is_some());
