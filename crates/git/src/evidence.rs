@@ -43,10 +43,7 @@ pub(super) fn look(checkout: &Checkout, seen: Snapshot, start: &Start, base_bran
     let git = &checkout.git;
     let head = checkout.git.head()?;
     let dirty = checkout.tree_of(head.as_deref())? != seen.tree;
-    let upstream = match base_branch {
-        Some(name) => git.tip(name)?,
-        None => None,
-    };
+    let upstream = base_branch.map_or(Ok(None), |name| git.tip(name))?;
     let mut commits = Vec::new();
     let (mut apart, mut took_in) = (None, false);
     let mut files = git.raw_changes(&[&start.tree, &seen.tree])?;

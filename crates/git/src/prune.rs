@@ -200,29 +200,24 @@ pub(super) fn newest(layout: &Layout, repo: &Repository, task: &TaskId) -> Resul
 
 /// Removes the worktree of a task that no worker holds; `None` when it has none.
 pub fn remove(layout: &Layout, config: &Config, task: &TaskId, policy: PrunePolicy) -> Result<Option<Removed>> {
-    take_away(layout, config, task, policy, false)
+    evict(layout, config, task, policy, false)
 }
 
 /// Removes the worktree of an earlier task of the same id as the caller holds; its branch stays, what is not
 /// committed is saved.
 pub(super) fn clear(layout: &Layout, config: &Config, task: &TaskId) -> Result<()> {
-    take_away(layout, config, task, PrunePolicy::CANCELLED, true).map(drop)
+    evict(layout, config, task, PrunePolicy::CANCELLED, true).map(drop)
 }
 
 impl Workspace {
     /// Removes the worktree of the task that the caller holds, clean and merged.
     pub fn remove(self, layout: &Layout, config: &Config) -> Result<Option<Removed>> {
-        take_away(layout, config, &self.task, PrunePolicy::SAFE, true)
+        evict(layout, config, &self.task, PrunePolicy::SAFE, true)
     }
 }
 
-fn take_away(
-    layout: &Layout,
-    config: &Config,
-    task: &TaskId,
-    policy: PrunePolicy,
-    mine: bool,
-) -> Result<Option<Removed>> {
+/// Removes a worktree; `mine` says that the caller holds its task.
+fn evict(layout: &Layout, config: &Config, task: &TaskId, policy: PrunePolicy, mine: bool) -> Result<Option<Removed>> {
     let Some(project) = Project::find(layout, config)? else { return Ok(None) };
     let Some(found) = project.repo.task_tree(layout, task)? else { return Ok(None) };
     let home = &found.home;

@@ -78,9 +78,7 @@ impl State {
             |created: &Option<String>| created.as_ref().zip(task.created_at.as_ref()).is_some_and(|(a, b)| a != b);
         task.branch.is_none() && (self.settled || made(&self.created))
     }
-}
 
-impl State {
     /// Returns what is known of a worktree that nobody has noted anything of: it is whole, and the branch is not ours.
     pub(super) fn new(layout: &Layout, task: &TaskId, branch: Option<String>, base: Option<String>) -> Self {
         Self {

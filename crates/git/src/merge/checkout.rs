@@ -190,13 +190,9 @@ fn state_of(git: &Git, path: &Path, full: &Path) -> Result<Entry> {
     let mode = if meta.mode() & 0o100 == 0 { "100644" } else { "100755" };
     // What is not ours to read, or so long, is as no commit has it.
     let Some(file) = opened(full)? else { return Ok(Some((mode.into(), String::new()))) };
-    let filter = {
-        let mut option = std::ffi::OsString::from("--path=");
-        option.push(path);
-        option
-    };
     // With the filters of its path: what is compared is what a commit would hold.
-    let args: [&std::ffi::OsStr; 3] = ["hash-object".as_ref(), "--stdin".as_ref(), &filter];
+    let filter = [OsStr::new("--path="), path.as_os_str()].join(OsStr::new(""));
+    let args: [&OsStr; 3] = ["hash-object".as_ref(), "--stdin".as_ref(), &filter];
     let object = git.clone().holding(Arc::new(file)).run(&args)?;
     Ok(Some((mode.into(), object)))
 }

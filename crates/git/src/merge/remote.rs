@@ -108,10 +108,7 @@ pub(super) fn holds(repo: &Repo, remote: &str, branch: &str, id: &str, source: &
 
 /// Returns `true` when a commit's history has the entry: the very commit, or its patches.
 pub(super) fn carries(repo: &Repo, head: &str, entry: &MergeEntry) -> Result<bool> {
-    if repo.git.is_ancestor(&entry.commit, head)? {
-        return Ok(true);
-    }
-    verify::held(&repo.git, head, &entry.source)
+    Ok(repo.git.is_ancestor(&entry.commit, head)? || verify::held(&repo.git, head, &entry.source)?)
 }
 
 /// Checks that the remote is where it was.

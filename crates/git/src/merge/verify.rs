@@ -36,13 +36,9 @@ pub(crate) fn holds_commit(git: &Git, target: &str, source: &str) -> Result<bool
 
 /// Returns the same for commits.
 pub(super) fn held(git: &Git, target: &str, source: &str) -> Result<bool> {
-    if git.is_ancestor(source, target)? {
-        return Ok(true);
-    }
-    if by_patches(git, target, source)?.is_some() {
-        return Ok(true);
-    }
-    Ok(record(git, target, source)?.is_some())
+    Ok(git.is_ancestor(source, target)?
+        || by_patches(git, target, source)?.is_some()
+        || record(git, target, source)?.is_some())
 }
 
 /// Finds by patch ids alone the newest commit of the target that has the branch's last patch, or all of them together.
