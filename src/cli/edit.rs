@@ -1,13 +1,67 @@
 //! `agentctl task edit|prio|dep`: what a person changes about a task that stays where it is.
 
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
 use super::{
     change::{Dry, Targets, change, change_each, decide_on, tell},
-    context::Context,
+    context::{Context, input},
     fail::Done,
-    task::Said,
 };
-use oodatcaa_core::manual::{self, TaskPatch};
+use oodatcaa_core::{
+    manual::{self, TaskPatch},
+    text::one_line,
+};
 use oodatcaa_ops::{ErrorKind, Failure};
+
+/// What is said of a task that is added or edited.
+#[derive(Debug, clap::Args)]
+pub(super) struct Said {
+    /// What is to be done, in Markdown
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "file")]
+    description: Option<String>,
+    /// Read the description from a file, or from standard input (`-`)
+    #[arg(short = 'F', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// What must be true afterwards; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub accept: Vec<String>,
+    /// The type: Story, Build, Test, … [default of a new task: by its status]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// Small numbers first [default of a new task: 100]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i64>,
+    /// A configured gate that it must pass beside its role's; may be repeated
+    #[arg(long = "gate", value_name = "NAME")]
+    pub gates: Vec<String>,
+}
+
+impl Said {
+    /// Returns the description that was given, in words or as a file.
+    pub(super) fn description(&self) -> Result<Option<String>, Failure> {
+        match &self.file {
+            Some(file) => Ok(Some(read_text(file)?.trim_end().into())),
+            None => Ok(self.description.clone()),
+        }
+    }
+
+    /// Refuses gates that nobody configured.
+    pub(super) fn check_gates(&self, ctx: &Context) -> Result<(), Failure> {
+        if self.gates.is_empty() {
+            return Ok(());
+        }
+        let gates = &ctx.project.loaded()?.config.gates;
+        let Some(gate) = self.gates.iter().find(|gate| !gates.contains_key(*gate)) else { return Ok(()) };
+        let there: Vec<&str> = gates.keys().map(String::as_str).collect();
+        let there = if there.is_empty() { "none".into() } else { there.join(", ") };
+        let message = format!("there is no gate `{}`; configured are: {there}", one_line(gate));
+        Err(Failure::new(ErrorKind::Usage, message)
+            .hint("gates of a project count once it is trusted: agentctl config trust"))
+    }
+}
 
 /// Flags of `edit`.
 #[derive(Debug, clap::Args)]
@@ -54,6 +108,15 @@ pub(super) struct Depend {
     on: Vec<String>,
     #[command(flatten)]
     dry: Dry,
+}
+
+/// No description is longer.
+const LONGEST: u64 = 16 << 20;
+
+fn read_text(file: &Path) -> Result<String, Failure> {
+    let failed = |error: io::Error| Failure::io("read the description from", file, &error);
+    let bytes = input(file, LONGEST)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    String::from_utf8(bytes).map_err(|bad| failed(io::Error::other(bad)))
 }
 
 /// Changes what is said of a task.
