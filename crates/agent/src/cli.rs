@@ -55,7 +55,7 @@ fn watched_late(descriptor: &Arc<Descriptor>, assignment: &Assignment) -> Watche
     watcher
 }
 
-/// Why a run without anything to show for it is no success.
+/// The reason why a run without anything to show for it is no success.
 const NOTHING: &str =
     "the program ended well, and there is no result: no result file, no message of the model, no tool that worked";
 

@@ -31,7 +31,7 @@ pub struct Observation {
     pub last_text: Option<String>,
     /// Steps of the model that we counted.
     pub steps: u32,
-    /// When the account's window ends that is running, as its service says.
+    /// The end of the account's present window, as its service says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<DateTime<Utc>>,
     /// Tool calls that were not allowed.

@@ -36,7 +36,7 @@ section! {
 }
 
 section! {
-    /// When to try again after a failure.
+    /// Retries after a failure.
     fn retry() -> Retry = "retry" {
         /// Charged attempts per stage before a task counts as failed for good.
         attempts: Count(1), Smaller = 3;
@@ -321,7 +321,7 @@ section! {
         /// The command that installs it, for the message when it is missing.
         install: Option<String>, Text(Form::Any), Ignored like "npm install -g my-agent";
         beside {
-            /// Which implementation.
+            /// The implementation.
             kind: AgentKind;
             /// Variables that it is given.
             set: BTreeMap<String, String>;
@@ -348,7 +348,7 @@ section! {
     }
 }
 
-/// Which implementation an agent is.
+/// The implementation of an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AgentKind {
     /// Any program.

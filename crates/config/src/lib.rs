@@ -71,7 +71,7 @@ pub struct Config {
     pub adapters: BTreeMap<String, toml::Table>,
     /// The gates by name.
     pub gates: BTreeMap<String, GateConfig>,
-    /// When to try again.
+    /// The settings of retries.
     pub retry: Retry,
     /// The workspaces of attempts.
     pub workspace: WorkspaceConfig,

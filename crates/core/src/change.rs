@@ -16,7 +16,7 @@ use crate::{
 /// Members to set in one task. `Value::Null` writes `null` where the member exists and nothing where it does not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskEdit {
-    /// Which task.
+    /// The task.
     pub task: TaskId,
     /// The members to set.
     pub set: BTreeMap<Member, Value>,

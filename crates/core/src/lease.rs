@@ -175,7 +175,7 @@ pub struct ForeignLease {
     pub role: Option<Role>,
     /// A token, where it has one.
     pub token: Option<Token>,
-    /// When its TTL ends; `None` when its times cannot be read.
+    /// The end of its TTL; `None` when its times cannot be read.
     pub until: Option<DateTime<Utc>>,
 }
 

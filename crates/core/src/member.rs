@@ -26,13 +26,13 @@ words! {
         Lease = "lease", Rules: "The claim that holds it.";
         Attempts = "attempts", Rules: "Attempts charged in the present stage.";
         Starts = "starts", Rules: "Starts of agents in all stages.";
-        NotBefore = "not_before", Rules: "When it may be claimed again.";
+        NotBefore = "not_before", Rules: "The time at which it may be claimed again.";
         UpdatedAt = "updated_at", Rules: "Our stamp.";
-        BlockedReason = "blocked_reason", Rules: "Why it waits for a human.";
+        BlockedReason = "blocked_reason", Rules: "The reason why it waits for a human.";
         Branch = "branch", Rules: "The branch of its work.";
         MergedCommit = "merged_commit", Rules: "The commit as which it was merged.";
         Tag = "tag", Rules: "The tag on that merge.";
-        CompletedAt = "completed_at", Rules: "When it was done.";
+        CompletedAt = "completed_at", Rules: "The time at which it was done.";
         Id = "id", Author: "Its name.";
         Title = "title", Author: "One line for people.";
         Kind = "type", Author: "Story, build, test and the like.";
@@ -51,7 +51,7 @@ words! {
         Parent = "parent", People: "The task that it is a part of.";
         ParentTask = "parent_task", People: "The other spelling of the same.";
         Subtasks = "subtasks", People: "Its parts.";
-        CreatedAt = "created_at", People: "When it was made.";
+        CreatedAt = "created_at", People: "The time at which it was made.";
         Approval = "approval", People: "A word that only a person may give.";
         Approved = "approved", People: "The same.";
         Simulated = "simulated", People: "The simulated agent worked on it.";

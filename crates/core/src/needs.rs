@@ -26,7 +26,7 @@ pub struct Need<'a> {
     pub next: String,
     /// The decision, where one is asked for.
     pub decision: Option<&'a Decision>,
-    /// Since when, where that is known.
+    /// The time of its beginning, where that is known.
     pub since: Option<DateTime<Utc>>,
     /// The tasks that wait for it, in the order of the file.
     pub tasks: Vec<&'a TaskId>,

@@ -26,7 +26,7 @@ pub enum Policy {
 }
 
 words! {
-    /// Why an attempt did not succeed; bounded, everything else is `unclassified`.
+    /// The class of an attempt's failure; bounded, everything else is `unclassified`.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum Class;

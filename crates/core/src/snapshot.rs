@@ -30,7 +30,7 @@ pub struct Snapshot {
 /// Facts that tell a crash or a race from a human's wish.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
-    /// When the queue file got its present content.
+    /// The time at which the queue file got its present content.
     pub placed: Option<DateTime<Utc>>,
     /// The records of attempts (`attempt.json`) of tasks whose status the journal does not know.
     pub records: BTreeMap<TaskId, serde_json::Map<String, Value>>,

@@ -14,7 +14,7 @@ use crate::{Status, Token, text};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct TaskId(Arc<str>);
 
-/// Why a text cannot be a task id.
+/// The reason why a text cannot be a task id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadId {
     /// Nothing there.
@@ -162,7 +162,7 @@ pub struct Task {
     pub starts: u32,
     /// Not to be claimed before this wall-clock time.
     pub not_before: Option<DateTime<Utc>>,
-    /// Why it waits for a human.
+    /// The reason why it waits for a human.
     pub blocked_reason: Option<String>,
     /// The branch of its work.
     pub branch: Option<String>,
@@ -176,9 +176,9 @@ pub struct Task {
     pub trusted: bool,
     /// The source of its text, for people.
     pub source: Option<String>,
-    /// When it was made, as it stands in the file.
+    /// The time at which it was made, as it stands in the file.
     pub created_at: Option<String>,
-    /// When we (or a human) last said it changed; a restored old file is recognised by it.
+    /// The time at which we (or a human) last said it changed; a restored old file is recognised by it.
     pub updated_at: Option<DateTime<Utc>>,
 }
 

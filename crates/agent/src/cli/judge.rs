@@ -22,7 +22,7 @@ pub(crate) struct Judgement {
     pub(crate) failure: Failure,
     /// The program's own words about it.
     pub(crate) words: String,
-    /// When the service said that it serves again.
+    /// The time at which the service serves again, as it said.
     pub(crate) retry_at: Option<DateTime<Utc>>,
 }
 

@@ -14,7 +14,7 @@ use oodatcaa_core::text;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pick {
-    /// Of which events.
+    /// The events that it applies to.
     #[serde(default)]
     pub(crate) when: When,
     /// Its place.
@@ -57,7 +57,7 @@ fn found(when: &When, ptr: &Pointer, regex: Option<&Pattern>, event: &Value) -> 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ToolRule {
-    /// Of which events.
+    /// The events that it applies to.
     pub(crate) when: When,
     /// The id that ties begin and end together.
     pub(crate) id: Pointer,
@@ -74,7 +74,7 @@ pub(crate) struct ToolRule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TerminalRule {
-    /// Of which events.
+    /// The events that it applies to.
     #[serde(default)]
     pub(crate) when: When,
     /// Conditions of a success.
@@ -104,7 +104,7 @@ pub(crate) enum UsageMode {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct UsageRule {
-    /// Of which events.
+    /// The events that it applies to.
     pub(crate) when: When,
     /// The effect of later figures: to replace or to add.
     pub(crate) mode: UsageMode,
@@ -154,9 +154,9 @@ pub(crate) struct Map {
     pub(crate) usage: Vec<UsageRule>,
     /// Figures count from the begin of the session, not of the run.
     pub(crate) cumulative: bool,
-    /// When the account's window that is used up is reset: seconds since 1970.
+    /// The end of the account's window that is used up: seconds since 1970.
     pub(crate) quota: Vec<Pick>,
-    /// When the account's window ends that is running, used up or not: seconds since 1970.
+    /// The end of the account's present window, used up or not: seconds since 1970.
     pub(crate) resets: Vec<Pick>,
     /// Events that are no progress: retries and warnings.
     pub(crate) quiet: Vec<When>,
@@ -201,7 +201,7 @@ pub(crate) struct ErrorRule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EarlyRule {
-    /// Of which events.
+    /// The events that it applies to.
     #[serde(default)]
     pub(crate) when: When,
     /// The place in the event in which `regex` looks.
@@ -240,7 +240,7 @@ pub(crate) enum RetryUnit {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetryRule {
-    /// Of which events.
+    /// The events that it applies to.
     #[serde(default)]
     pub(crate) when: When,
     /// Its place.

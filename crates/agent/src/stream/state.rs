@@ -35,7 +35,7 @@ pub(crate) struct Hit {
 pub(crate) struct Open {
     /// Its name.
     pub(crate) name: String,
-    /// Since when, from the start of the run.
+    /// The time of its beginning, from the start of the run.
     pub(crate) since: Duration,
 }
 
@@ -79,9 +79,9 @@ pub struct RunState {
     pub(crate) hits: Vec<Option<Hit>>,
     /// The program's words about an error.
     pub(crate) message: Option<String>,
-    /// When the account's window is reset that is used up.
+    /// The end of the account's window that is used up.
     pub(crate) quota: Option<DateTime<Utc>>,
-    /// When to come back, as it was written.
+    /// The time to come back, as it was written.
     pub(crate) retry: Option<(RetryUnit, String)>,
     /// The time that the program waits by itself, as it was written, and the number of times that it said so.
     pub(crate) waits: Option<(RetryUnit, String, u32)>,
@@ -93,9 +93,9 @@ pub struct RunState {
     pub(crate) tools_ok: u32,
     /// Events of any kind.
     pub(crate) events: u64,
-    /// When the last event came that was progress.
+    /// The time of the last event that was progress.
     pub(crate) progress: Duration,
-    /// When the event came that ended the run.
+    /// The time of the event that ended the run.
     pub(crate) ended_at: Duration,
     /// Tools that have not answered yet.
     pub(crate) open: BTreeMap<String, Open>,

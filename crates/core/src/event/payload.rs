@@ -35,7 +35,7 @@ payloads! {
         title: Option<String>,
         /// The verb of ours by which a human did it.
         verb: Option<String>,
-        /// Why.
+        /// The reason.
         reason: Option<String>,
         /// We wrote it into the queue, and left our stamp there.
         stamped: bool,
@@ -101,7 +101,7 @@ payloads! {
         pid: Option<u32>,
         /// Its name.
         by: Option<String>,
-        /// When that was, where it is told later.
+        /// The time of the start, where it is told later.
         at: Option<String>,
     };
 
@@ -147,7 +147,7 @@ payloads! {
         commit: Option<String>,
         /// The tag on a merge.
         tag: Option<String>,
-        /// When the window of its account ends, as the provider said.
+        /// The end of its account's window, as the provider said.
         resets_at: Option<DateTime<Utc>>,
         /// The branch of the work.
         branch: Option<String>,
@@ -162,7 +162,7 @@ payloads! {
         gate: Option<String>,
         /// It said yes.
         ok: Option<bool>,
-        /// Which of several tries of it.
+        /// The number of the try, where there are several.
         tried: Option<String>,
         /// Its end, in words.
         exit: Option<String>,
@@ -188,7 +188,7 @@ payloads! {
         commit: Option<String>,
         /// The answer that holds after the deadline.
         default: Option<String>,
-        /// Until when an answer is waited for.
+        /// The deadline for an answer.
         deadline: Option<String>,
         /// Answers to pick from by number.
         options: Texts,
@@ -208,7 +208,7 @@ payloads! {
         content: Option<String>,
         /// The commit that was approved, or at which the branch stands now.
         commit: Option<String>,
-        /// Why it was rejected or withdrawn.
+        /// The reason of a rejection or withdrawal.
         reason: Option<String>,
         /// The answer.
         answer: Option<String>,
@@ -250,7 +250,7 @@ payloads! {
 
     /// A paused role works again.
     Resumed {
-        /// Why it was paused.
+        /// The reason of the pause.
         paused_for: Option<String>,
     };
 
@@ -258,7 +258,7 @@ payloads! {
     Quota {
         /// The pool.
         pool: Option<String>,
-        /// Until when nothing is asked of it.
+        /// The time until which nothing is asked of it.
         until: Option<String>,
         /// The class of the failure that showed it.
         class: Option<String>,
@@ -296,9 +296,9 @@ payloads! {
         level: Option<String>,
         /// `task`, `role` or `day`.
         scope: Option<String>,
-        /// Whose budget it is.
+        /// The owner of the budget.
         subject: Option<String>,
-        /// In what it is counted.
+        /// The unit of the amounts.
         unit: Option<String>,
         /// The amount spent.
         spent: Option<Value>,

@@ -11,7 +11,7 @@ use crate::{
     policy::Makes,
 };
 
-/// Why an attempt has lost its right.
+/// The reason why an attempt has lost its right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Veto {
     /// A greater token exists.

@@ -37,7 +37,7 @@ words! {
 pub struct Closed {
     /// The kind of end.
     pub how: End,
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
     /// The one who ended it.
     pub by: String,
@@ -52,7 +52,7 @@ pub struct Decision {
     pub id: String,
     /// Its topic.
     pub topic: Topic,
-    /// Whom about: the id without its number.
+    /// The one it is about: the id without its number.
     pub subject: String,
     /// The task, if it is about one.
     pub task: Option<TaskId>,
@@ -71,9 +71,9 @@ pub struct Decision {
     /// The name of whoever decided it according to words of the journal that this user's programs did not write, and
     /// that do not count.
     pub unsigned: Option<String>,
-    /// When it was asked.
+    /// The time at which it was asked.
     pub asked_at: DateTime<Utc>,
-    /// Until when an answer is waited for.
+    /// The deadline for an answer.
     pub deadline: Option<DateTime<Utc>>,
     /// The answer that holds after that.
     pub default: String,

@@ -12,9 +12,9 @@ use crate::{
 /// A pool that was limited and has not been seen to work since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedPool {
-    /// Until when nothing is asked of it.
+    /// The time until which nothing is asked of it.
     pub until: DateTime<Utc>,
-    /// When it was limited last.
+    /// The time of its last limit.
     pub since: DateTime<Utc>,
     /// `rate_limited` or `usage_limit`.
     pub class: String,
@@ -29,7 +29,7 @@ pub struct ClosedPool {
 pub struct Pools {
     /// Those that are not known to be open, by their names.
     pub closed: BTreeMap<String, ClosedPool>,
-    /// When the window of a pool ends that is running, as its provider said last.
+    /// The end of a pool's present window, as its provider said last.
     pub windows: BTreeMap<String, DateTime<Utc>>,
 }
 

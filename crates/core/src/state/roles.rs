@@ -9,7 +9,7 @@ use crate::{Data, Event, TaskId, event::payload::Texts};
 /// The history of one role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleHistory {
-    /// Why it claims nothing, and since when.
+    /// The reason why it claims nothing, and the time since when.
     pub paused: Option<Pause>,
     /// Different tasks that failed in a row.
     pub failing: BTreeSet<TaskId>,
@@ -26,7 +26,7 @@ pub struct Pause {
     pub class: String,
     /// For people.
     pub reason: String,
-    /// When.
+    /// The time.
     pub since: DateTime<Utc>,
 }
 

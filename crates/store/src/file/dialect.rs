@@ -12,7 +12,7 @@ pub(super) struct Loose {
     pub(super) owner: Option<String>,
     pub(super) role: Option<String>,
     pub(super) token: Option<u64>,
-    /// When its TTL ends; `None` when its times cannot be read.
+    /// The end of its TTL; `None` when its times cannot be read.
     pub(super) until: Option<DateTime<Utc>>,
 }
 

@@ -15,7 +15,7 @@ use oodatcaa_sys::files::{self, FileError, Why, named};
 
 pub(super) use oodatcaa_sys::files::TEMPORARY;
 
-/// Which file a path led to, and how it was then.
+/// The file that a path led to, and its state at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,

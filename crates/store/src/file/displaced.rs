@@ -31,7 +31,7 @@ use crate::{LOCK_WAIT, StoreError, desk::Tries};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
-/// When a displaced file is looked at again; after the last of them it is let go.
+/// The times at which a displaced file is looked at again; after the last of them it is let go.
 const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
 
 /// The time for which an edit that was taken in is looked after: a program that had read the queue just before and

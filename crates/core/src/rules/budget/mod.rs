@@ -78,7 +78,7 @@ fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
 pub struct Stop {
-    /// Whose: `task`, `role`, `day`.
+    /// The scope: `task`, `role`, `day`.
     pub scope: &'static str,
     /// In words, with what was spent and what the limit is.
     pub words: String,

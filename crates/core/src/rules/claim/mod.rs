@@ -29,7 +29,7 @@ pub struct Claimant {
     pub ignore_wip: bool,
 }
 
-/// Why nothing was claimed.
+/// The reason why nothing was claimed.
 #[expect(missing_docs, reason = "what each field is goes without saying")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Idle {

@@ -23,7 +23,7 @@ pub enum Word<'a> {
     Answer(&'a str),
 }
 
-/// Why a word does not count. Reads as a sentence of its own.
+/// The reason why a word does not count; a sentence of its own.
 #[expect(missing_docs, reason = "the sentence says what each field is")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

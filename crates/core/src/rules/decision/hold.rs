@@ -12,7 +12,7 @@ use crate::{
     text,
 };
 
-/// Why a task may not be claimed yet.
+/// The reason why a task may not be claimed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// The decision that is missing.

@@ -2,7 +2,7 @@
 
 use crate::{LeaseState, Role, Snapshot, Status, Task, TaskId, landing, lease::LeaseHealth};
 
-/// Why something is not done. Reads as a sentence of its own.
+/// The reason why something is not done; a sentence of its own.
 #[expect(missing_docs, reason = "the sentence says what each field is")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -49,12 +49,12 @@ pub enum PoolState<'a> {
     Probed(&'a ClosedPool),
 }
 
-/// Why no agent of a role can work.
+/// The reason why no agent of a role can work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limited {
     /// The pool that is back first.
     pub pool: String,
-    /// When it may be tried; `None` while it is being tried.
+    /// The time at which it may be tried; `None` while it is being tried.
     pub until: Option<DateTime<Utc>>,
     /// The provider's words.
     pub reason: String,

@@ -144,7 +144,7 @@ fn body(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim_ascii()
 }
 
-/// Why a text is no queue, and where.
+/// The reason why a text is no queue, and the place.
 struct Wrong {
     offset: usize,
     message: String,

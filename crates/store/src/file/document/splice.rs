@@ -12,7 +12,7 @@ use super::{
 use crate::Invalid;
 use oodatcaa_core::{ChangeSet, Member, NewTask, TaskId};
 
-/// Why a change set cannot be written into a queue file. Nothing has been written then.
+/// The reason why a change set cannot be written into a queue file. Nothing has been written then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
     /// The plan sets members of a task that is not there.
