@@ -184,7 +184,17 @@ impl Gates for RedAfter {
 }
 
 fn integrate(scene: &Scene, task: &str, branch: &str) -> Result<Merged, MergeError> {
-    merge::integrate(&scene.line, &order(task, branch), &mut green)
+    merge_one(&scene.line, &order(task, branch), &mut green)
+}
+
+/// Takes one branch into the target.
+fn merge_one(line: &MergeTarget, order: &MergeRequest, gates: &mut dyn Gates) -> Result<Merged, MergeError> {
+    let mut report = merge::batch(line, std::slice::from_ref(order), gates);
+    match (report.done.pop(), report.stopped) {
+        (Some((_, result)), _) => result,
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(MergeError::MovedOn),
+    }
 }
 
 #[test]
@@ -199,7 +209,7 @@ fn a_finished_branch_becomes_a_merge_commit_with_tags_and_trailers() {
         assert_eq!(scene.head("main"), old, "not before the gates");
         Ok(())
     };
-    let merged = merge::integrate(&scene.line, &order("T-1", "feat/t-1"), &mut gates).unwrap();
+    let merged = merge_one(&scene.line, &order("T-1", "feat/t-1"), &mut gates).unwrap();
     assert_eq!(scene.head("main"), merged.commit);
     assert_eq!(*seen.borrow(), [merged.commit.as_str()], "the gates saw the very commit");
     assert_eq!(scene.git(&["rev-parse", "main^1"]), old);

@@ -15,7 +15,7 @@ fn gates_that_are_stopped_after_the_merge_are_made_up_for() {
     }
     let scene = Scene::new();
     scene.branch("b", &[("bad.txt", "bad\n")]);
-    let error = merge::integrate(&scene.line, &order("T", "b"), &mut Stopped).unwrap_err();
+    let error = merge_one(&scene.line, &order("T", "b"), &mut Stopped).unwrap_err();
     assert!(matches!(error, MergeError::Stopped), "{error:?}");
     let recovered = merge::recover(scene.repo(), &scene.line.dir, &mut RedAfter).unwrap();
     assert!(matches!(&recovered[..], [one] if matches!(one.what, What::Reverted(_))), "{recovered:?}");
@@ -58,13 +58,13 @@ fn a_process_of_its_own() {
         author: Author { name: "merge".into(), email: "merge@invalid".into() },
     };
     if let Ok(n) = std::env::var("MERGE_TASK") {
-        merge::integrate(&line, &order(&format!("T{n}"), &format!("b{n}")), &mut green).unwrap();
+        merge_one(&line, &order(&format!("T{n}"), &format!("b{n}")), &mut green).unwrap();
         return;
     }
     let order = order("T", "b");
     let _ = match std::env::var("MERGE_RED_AFTER").is_ok_and(|value| !value.is_empty()) {
-        true => merge::integrate(&line, &order, &mut RedAfter),
-        false => merge::integrate(&line, &order, &mut green),
+        true => merge_one(&line, &order, &mut RedAfter),
+        false => merge_one(&line, &order, &mut green),
     };
 }
 
@@ -146,14 +146,14 @@ fn that_a_merge_was_taken_back_is_kept_for_whoever_has_the_task_next() {
         assert_eq!(scene.git(&["rev-parse", "main^{tree}"]), tree, "taken back at once");
         scene.is_clean();
     }
-    merge::integrate(&scene.line, &order("U", "c"), &mut RedAfter).unwrap();
+    merge_one(&scene.line, &order("U", "c"), &mut RedAfter).unwrap();
     let head = scene.head("main");
-    let told = merge::integrate(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
+    let told = merge_one(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
     assert!(matches!(told, MergeError::RedAfter { .. }), "{told:?}");
     assert_eq!(scene.head("main"), head, "told, and not done once more");
     scene.is_swept();
     // Whoever insists gets it tried again.
-    let again = merge::integrate(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
+    let again = merge_one(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
     assert!(matches!(again, MergeError::RedAfter { .. }), "{again:?}");
     assert_ne!(scene.head("main"), head);
     scene.is_clean();

@@ -16,7 +16,7 @@ fn hostile_titles_and_names_reach_no_shell_and_no_trailer() {
         order.title.clone_from(&title);
         let mut line = scene.line.clone();
         line.changelog = true;
-        merge::integrate(&line, &order, &mut green).unwrap();
+        merge_one(&line, &order, &mut green).unwrap();
         let message = scene.git(&["log", "-1", "--format=%B", "main"]);
         assert!(message.len() < 600 && !message.contains('\x1b'), "{message}");
         assert_eq!(
@@ -130,7 +130,7 @@ fn nothing_that_a_repository_names_is_executed() {
         let mut line = scene.line.clone();
         line.policy = policy;
         // The driver of the repository's own is a conflict, not a program.
-        let error = merge::integrate(&line, &order(task, "b"), &mut green).unwrap_err();
+        let error = merge_one(&line, &order(task, "b"), &mut green).unwrap_err();
         assert!(matches!(error, MergeError::Conflict { .. }), "{error:?}");
         let plain = format!("plain-{task}");
         let file = format!("{task}.md");
@@ -164,7 +164,7 @@ fn nothing_that_a_repository_names_is_executed() {
         let tree = plumb(&["write-tree"]);
         let commit = plumb(&["commit-tree", "--no-gpg-sign", "-p", "main", "-m", "x", &tree]);
         plumb(&["update-ref", &format!("refs/heads/{plain}"), &commit]);
-        let merged = merge::integrate(&line, &order(&format!("{task}2"), &plain), &mut green).unwrap();
+        let merged = merge_one(&line, &order(&format!("{task}2"), &plain), &mut green).unwrap();
         assert!(!merged.already);
         assert!(scene.repo().join(file).exists());
         assert!(!owned.exists(), "{policy:?}");

@@ -76,7 +76,7 @@ fn many_at_once_lose_nothing_and_double_nothing() {
                 line.policy = policies[n % 3];
                 scope.spawn(move || {
                     loop {
-                        let result = merge::integrate(&line, &order(&format!("T{n}"), &format!("b{n}")), &mut green);
+                        let result = merge_one(&line, &order(&format!("T{n}"), &format!("b{n}")), &mut green);
                         if !matches!(result, Err(MergeError::MovedOn)) {
                             return (n, result);
                         }

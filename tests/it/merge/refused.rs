@@ -28,10 +28,10 @@ fn a_red_gate_leaves_the_target_alone() {
     scene.branch("b", &[("a.txt", "a\n")]);
     let refs = scene.git(&["show-ref"]);
     let mut gates = |_: &Path| red("tests");
-    let error = merge::integrate(&scene.line, &order("T", "b"), &mut gates).unwrap_err();
+    let error = merge_one(&scene.line, &order("T", "b"), &mut gates).unwrap_err();
     assert!(matches!(&error, MergeError::GatesRed { gate, .. } if gate == "tests"), "{error:?}");
     let mut gates = |_: &Path| Err(GateFailure::Stopped);
-    let error = merge::integrate(&scene.line, &order("T", "b"), &mut gates).unwrap_err();
+    let error = merge_one(&scene.line, &order("T", "b"), &mut gates).unwrap_err();
     assert!(matches!(error, MergeError::Stopped), "{error:?}");
     assert_eq!(scene.git(&["show-ref"]), refs);
     scene.is_clean();
@@ -45,7 +45,7 @@ fn a_red_gate_after_the_merge_takes_it_back_and_the_mended_branch_comes_in_whole
         scene.line.policy = policy;
         let tree = scene.git(&["rev-parse", "main^{tree}"]);
         scene.branch("b", &[("good.txt", "good\n"), ("bad.txt", "bad\n")]);
-        let error = merge::integrate(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
+        let error = merge_one(&scene.line, &order("T", "b"), &mut RedAfter).unwrap_err();
         let MergeError::RedAfter { revert, .. } = &error else { panic!("{error:?}") };
         assert_eq!(scene.head("main"), *revert);
         assert_eq!(scene.git(&["rev-parse", "main^{tree}"]), tree, "as it was");
@@ -59,7 +59,7 @@ fn a_red_gate_after_the_merge_takes_it_back_and_the_mended_branch_comes_in_whole
         git(&at, &["rm", "-q", "bad.txt"]);
         scene.commit(&at, "new.txt", "new\n", "mended");
         scene.git(&["worktree", "remove", "--force", at.to_str().unwrap()]);
-        let merged = merge::integrate(&scene.line, &order("T", "b"), &mut RedAfter).unwrap();
+        let merged = merge_one(&scene.line, &order("T", "b"), &mut RedAfter).unwrap();
         assert!(!merged.already);
         assert_eq!(scene.read("good.txt"), "good\n", "what was reverted came again ({policy:?})");
         assert_eq!(scene.read("new.txt"), "new\n");
@@ -209,7 +209,7 @@ fn a_push_is_proven_and_a_remote_that_is_ahead_comes_in_first() {
 fn what_was_taken_back_from_one_task_is_not_brought_by_another_of_the_same_id() {
     let mut scene = Scene::new();
     scene.branch("feat/T-first", &[("bad.txt", "b\n")]);
-    let red = merge::integrate(&scene.line, &order("T", "feat/T-first"), &mut RedAfter);
+    let red = merge_one(&scene.line, &order("T", "feat/T-first"), &mut RedAfter);
     assert!(matches!(red, Err(MergeError::RedAfter { .. })), "{red:?}");
     scene.branch("feat/T-second", &[("good.txt", "g\n")]);
     integrate(&scene, "T", "feat/T-second").unwrap();

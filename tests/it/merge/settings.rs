@@ -119,7 +119,7 @@ fn the_gates_of_a_project_below_the_top_run_where_it_lies_in_the_result() {
         }
     }
     let mut gates = Both(Vec::new());
-    let done = merge::integrate(&scene.line, &order("T", "b"), &mut gates);
+    let done = merge_one(&scene.line, &order("T", "b"), &mut gates);
     assert!(matches!(done, Err(MergeError::RedAfter { .. })), "{done:?}");
     assert!(gates.0.iter().all(|at| at.ends_with("packages/api")), "{:?}", gates.0);
 }
@@ -132,7 +132,7 @@ fn the_changelog_of_a_project_below_the_top_is_the_one_in_its_own_directory() {
         scene.line.repo = scene.dir.path().join("repo/packages/api");
         (scene.line.changelog, scene.line.policy) = (true, policy);
         scene.branch("b", &[("packages/api/b.txt", "b\n")]);
-        merge::integrate(&scene.line, &order("T", "b"), &mut green).expect("merged");
+        merge_one(&scene.line, &order("T", "b"), &mut green).expect("merged");
         let named = git(scene.repo(), &["ls-tree", "-r", "--full-tree", "--name-only", "main"]);
         assert!(named.contains("packages/api/CHANGELOG.md"), "{policy:?}: {named}");
         assert!(!named.lines().any(|name| name == "CHANGELOG.md"), "{policy:?}: {named}");

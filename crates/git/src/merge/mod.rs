@@ -226,16 +226,6 @@ pub struct Report {
     pub stopped: Option<MergeError>,
 }
 
-/// Takes one branch into the target.
-pub fn integrate(line: &MergeTarget, order: &MergeRequest, gates: &mut dyn Gates) -> Result<Merged> {
-    let mut report = batch(line, std::slice::from_ref(order), gates);
-    match (report.done.pop(), report.stopped) {
-        (Some((_, result)), _) => result,
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(MergeError::MovedOn),
-    }
-}
-
 /// Takes several branches into the target, one upon the other: the gates run once on the top; when
 /// they are red, the longest green beginning is found by halving and merged, and the one after it
 /// is refused. A branch that conflicts with another of the batch is tried again after it.
