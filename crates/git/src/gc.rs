@@ -104,15 +104,14 @@ pub fn remove(layout: &Layout, old: &Old) -> Result<()> {
             destroy::remove_dir(dir).map_err(failed("remove", dir))?;
             // Only when it was the last one in it.
             let _ = dir.parent().map(files::named::remove_dir);
-            Ok(())
         }
         What::Ref { name, commit } => {
             if let Some(repo) = Repository::find(layout)? {
                 repo.lock(Config::default().lock_wait)?.git.delete_ref(name, commit)?;
             }
-            Ok(())
         }
     }
+    Ok(())
 }
 
 /// Returns the directories whose names stand for something, with that.

@@ -62,14 +62,14 @@ impl Base {
         let Some(repo) = found else { return Ok(None) };
         let base = repo.base(config)?;
         let dirs = MergeDirs::of_project(layout, config)?;
-        let (env, stop) = Default::default();
+        let (env, stop) = (BTreeMap::new(), AtomicBool::new(false));
         Self::make(layout, config, &dirs, &base.commit, run_dir, &env, &stop).map(Some)
     }
 
     /// Runs a gate in it, for a person.
     pub fn passes(&self, config: &Config, gate: &GateConfig, run_dir: &Path) -> Result<()> {
         let limits = Config { hook_timeout: gate.timeout, hook_env: gate.env.clone(), ..config.clone() };
-        let (env, stop) = Default::default();
+        let (env, stop) = (BTreeMap::new(), AtomicBool::new(false));
         let (cwd, gate_dir) = (&self.project, run_dir.join("gate"));
         let place = hooks::Place { cwd, root: run_dir, run_dir: &gate_dir, env: &env, stop: &stop };
         Ok(hooks::run("gate", &gate.argv, &limits, &place)?)

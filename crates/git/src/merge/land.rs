@@ -56,7 +56,7 @@ pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[Ref
     let (mut held, mut is_begun) = (Vec::new(), false);
     let mut bring = || {
         for checkout in &checkouts {
-            held.push(IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?);
+            held.push(IndexLock::take(checkout, &log.state.id)?);
             checkout::probe(repo, checkout, from, to)?;
         }
         point(Step::Locked);
@@ -91,7 +91,7 @@ pub(super) fn land(repo: &Repo, log: &mut Log, from: &str, to: &str, refs: &[Ref
 pub(super) fn ready(repo: &Repo, log: &Log, from: &str, to: &str) -> Result<()> {
     let _lock = repo.lock()?;
     for checkout in of_branch(repo, &log.state.target)? {
-        let lock = IndexLock::take(&checkout, &log.state.id, INDEX_WAIT)?;
+        let lock = IndexLock::take(&checkout, &log.state.id)?;
         let free = checkout::probe(repo, &checkout, from, to);
         lock.give_back()?;
         free?;
@@ -162,18 +162,11 @@ pub(super) struct IndexLock {
 const MARK: &str = "oodatcaa ";
 
 impl IndexLock {
-    fn of(checkout: &Checkout) -> Self {
-        Self {
-            lock: checkout.git_dir.join("index.lock"),
-            index: checkout.git_dir.join("index"),
-            scratch: checkout.scratch(),
-        }
-    }
-
     /// Takes it; when it is free, the scratch index is a copy of the index.
-    pub(super) fn take(checkout: &Checkout, id: &str, wait: Duration) -> Result<Self> {
-        let this = Self::of(checkout);
-        let deadline = Instant::now() + wait;
+    pub(super) fn take(checkout: &Checkout, id: &str) -> Result<Self> {
+        let (lock, index) = (checkout.git_dir.join("index.lock"), checkout.git_dir.join("index"));
+        let this = Self { lock, index, scratch: checkout.scratch() };
+        let deadline = Instant::now() + INDEX_WAIT;
         loop {
             // As git itself takes it: by the name, exclusively.
             let made = files::named::create_new(&this.lock)

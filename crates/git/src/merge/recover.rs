@@ -13,9 +13,6 @@ use super::{
 };
 use oodatcaa_core::{TaskId, Token};
 
-/// How long an index that somebody else has locked is waited for.
-const INDEX_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
-
 /// What became of a task on a merge that was killed.
 #[derive(Debug)]
 pub struct Recovered {
@@ -144,7 +141,7 @@ fn mend_landing(repo: &Repo, log: &mut Log) -> Result<()> {
     // A checkout that is gone has nothing to mend.
     for checkout in landing.checkouts.iter().filter(|checkout| checkout.path.is_dir()) {
         land::settle_scratch(checkout)?;
-        let lock = IndexLock::take(checkout, &log.state.id, INDEX_WAIT)?;
+        let lock = IndexLock::take(checkout, &log.state.id)?;
         let (from, to) = if moved { (&landing.from, &landing.to) } else { (&landing.to, &landing.from) };
         checkout::mend(repo, checkout, from, to)?;
         if moved { lock.keep()? } else { lock.give_back()? }
