@@ -132,6 +132,8 @@ places! {
     prompts = mark / "prompts";
     /// Returns the directory of all attempts.
     runs = mark / "runs";
+    /// Returns where a clone may bring homes along; they are never used.
+    foreign_homes = mark / "homes";
     /// Returns the directory of the leases.
     leases = root / ".leases";
     /// Returns the directory of the flock targets.

@@ -34,6 +34,7 @@ const CHECKS: &[fn(&mut Report<'_>)] = &[
     project::store,
     project::room,
     project::configuration,
+    project::foreign_homes,
     project::git,
     queue::check,
     queue::lost_edits,

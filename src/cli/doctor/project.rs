@@ -129,6 +129,15 @@ pub(super) fn configuration(report: &mut Report<'_>) {
     }
 }
 
+/// Looks for homes of agents that a clone brought along; nobody uses them.
+pub(super) fn foreign_homes(report: &mut Report<'_>) {
+    let old = report.context.layout.foreign_homes();
+    if old.symlink_metadata().is_ok() {
+        let what = format!("{} is not used: homes of agents are kept in your own state directory", old.display());
+        report.found("homes", what, format!("rm -r {}", quoted(&old)));
+    }
+}
+
 pub(super) fn git(report: &mut Report<'_>) {
     let layout = report.context.layout;
     let config = report.context.loaded.as_ref().map(|loaded| loaded.config.workspace.clone()).unwrap_or_default();
