@@ -404,7 +404,7 @@ fn half_made_and_broken_trees_are_told_apart() {
     write(&path, "../T2/precious", "x");
     let two = repo.prepare(&task("T2", "x"), 1);
     assert!(!two.path().join("precious").exists());
-    let aside = prune::aside(&repo.layout(), &repo.config).unwrap();
+    let aside = prune::quarantined(&repo.layout(), &repo.config).unwrap();
     assert!(aside.iter().any(|path| path.join("precious").exists()), "{aside:?}");
 
     // Never whole: nobody can have worked there.

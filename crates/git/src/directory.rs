@@ -111,7 +111,7 @@ fn files(root: &Path, ignored: &[String]) -> std::io::Result<Option<BTreeMap<Pat
         for entry in entries {
             let path = dir.join(&entry.name);
             let own = OWN.iter().any(|own| path == Path::new(own)) || entry.name == ".git";
-            if own || ignored.iter().any(|pattern| is_litter(pattern, &path.to_string_lossy())) {
+            if own || ignored.iter().any(|pattern| is_ignored(pattern, &path.to_string_lossy())) {
                 continue;
             }
             let Ok(found) = root.join(&path).symlink_metadata() else { continue };
@@ -131,7 +131,7 @@ fn files(root: &Path, ignored: &[String]) -> std::io::Result<Option<BTreeMap<Pat
 }
 
 /// Tells whether a path is what a pattern names, at the top: a name, or its beginning and `*`.
-fn is_litter(pattern: &str, path: &str) -> bool {
+fn is_ignored(pattern: &str, path: &str) -> bool {
     pattern.strip_suffix('*').map_or(path == pattern, |start| path.starts_with(start))
 }
 

@@ -269,7 +269,7 @@ fn evict(layout: &Layout, config: &Config, task: &TaskId, policy: PrunePolicy, m
 }
 
 /// Returns the directories that were put aside because they were no worktrees; nothing removes them.
-pub fn aside(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>> {
+pub fn quarantined(layout: &Layout, config: &Config) -> Result<Vec<PathBuf>> {
     let dir = Home::of(layout, config)?.dir.join("aside");
     let listed = files::list(&dir, Path::new(""), 1_000_000).map_err(failed("list", &dir))?;
     Ok(listed.into_iter().flatten().map(|entry| dir.join(entry.name)).collect())

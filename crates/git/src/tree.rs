@@ -155,7 +155,7 @@ fn find<'a>(
             if locked.repo.admin_of(path).is_some() {
                 return Ok(Some(entry));
             }
-            aside(home, path)?;
+            quarantine(home, path)?;
         }
         locked.git.remove_worktree(path, &entry.admin)?;
     }
@@ -163,7 +163,7 @@ fn find<'a>(
         if half && !path.is_symlink() && path.is_dir() {
             destroy::remove_dir(path).map_err(failed("remove", path))?;
         } else {
-            aside(home, path)?;
+            quarantine(home, path)?;
         }
     }
     Ok(None)
@@ -191,12 +191,12 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<()> {
     }
     while let Some(snag) = snags::among(admin) {
         if !snag.let_go(admin) {
-            aside(home, &snag.at)?;
+            quarantine(home, &snag.at)?;
         }
     }
     let put = |file: &Path, text: String| -> Result<()> {
         if file.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
-            aside(home, file)?;
+            quarantine(home, file)?;
         }
         log::warn!("{} was not what git expects there and is put right", file.display());
         named::write(file, text, Durable::No).map_err(failed("write", file))
@@ -217,7 +217,7 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<()> {
 }
 
 /// Puts something that is not ours out of the way, where it can be looked at.
-fn aside(home: &Home, path: &Path) -> Result<()> {
+fn quarantine(home: &Home, path: &Path) -> Result<()> {
     let dir = home.dir.join("aside");
     make_dir(&dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -109,14 +109,14 @@ impl Project {
                 What::Ref { name: reference, commit } => refs.push(OldRefView { task, reference, commit, age_seconds }),
             }
         }
-        let aside = prune::aside(layout, &self.loaded()?.config.workspace)?;
+        let quarantined = prune::quarantined(layout, &self.loaded()?.config.workspace)?;
         Ok(GcView {
             dry_run,
             keep_seconds: keep.as_secs(),
             worktrees,
             runs,
             refs,
-            aside: aside.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            aside: quarantined.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
             bytes,
             free_bytes: prune::free(layout.root()),
         })

@@ -216,7 +216,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn glyphs_have_ascii_twins() {
+    fn glyphs_have_ascii_fallbacks() {
         assert_eq!(ascii_fallback("● a → b … ✓ ✗ ○ — ü"), "> a -> b ... + x . - ü");
     }
 }

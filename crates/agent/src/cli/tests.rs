@@ -213,7 +213,7 @@ fn a_stream_that_is_cut_at_the_same_words_again_and_again_is_a_loop() {
 }
 
 #[test]
-fn the_same_calls_again_and_again_are_a_circle() {
+fn the_same_calls_again_and_again_are_a_loop() {
     let call = |command: &str| {
         let input = format!("{{\"command\":\"{command}\"}}");
         format!(
@@ -225,9 +225,9 @@ fn the_same_calls_again_and_again_are_a_circle() {
         let command = ["make", "make test"][second as usize % 2];
         opencode.feed(Stream::Stdout, call(command).as_bytes(), at(second * 10));
     }
-    let circle = opencode.loops().expect("a circle");
-    assert_eq!((circle.class, circle.patience), (Class::AgentFailed, Duration::from_secs(300)));
-    assert!(circle.words.starts_with("38 tool calls in a row") && circle.words.contains("`bash`"), "{circle:?}");
+    let detected = opencode.loops().expect("loop detection");
+    assert_eq!((detected.class, detected.patience), (Class::AgentFailed, Duration::from_secs(300)));
+    assert!(detected.words.starts_with("38 tool calls in a row") && detected.words.contains("`bash`"), "{detected:?}");
     assert_eq!(opencode.verdict(at(400)), None, "whether something changes, others see");
     opencode.feed(Stream::Stdout, call("make install").as_bytes(), at(401));
     assert_eq!(opencode.loops(), None, "something new");
