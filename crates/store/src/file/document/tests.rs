@@ -97,7 +97,7 @@ fn what_is_no_queue_is_told_with_its_place() {
         ("{\"wip_limits\": {\"a\": -1},\"tasks\": []}", "q.json:1:22: `wip_limits.a` is `-1`; expected a count"),
         (
             "{\"tasks\": [{\"id\": \"A\"},\n{\"id\": \"B\"},\n{\"id\": \"A\"}]}",
-            "q.json:3:1: the id `A` stands in lines 1 and 3; expected every id once",
+            "q.json:3:1: the id `A` is in lines 1 and 3; expected every id once",
         ),
         ("{\"tasks\": [}", "q.json:1:12: not JSON: expected value"),
         ("{\"tasks\": []", "q.json:1:12: not JSON: EOF while parsing an object"),
