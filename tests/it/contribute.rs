@@ -52,7 +52,9 @@ fn root() -> &'static Path {
 struct Copy(PathBuf);
 
 impl Copy {
-    fn new(name: &str) -> Self {
+    /// Makes one whose crates have a version of their own: cargo tells crates apart by name, version and place in the
+    /// workspace, so that others would be taken for ours, and ours for them, where they are built.
+    fn new(name: &str, version: &str) -> Self {
         let copy = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
         fs::create_dir_all(&copy.0).expect("a directory");
         for entry in fs::read_dir(root()).expect("the repository").flatten() {
@@ -60,7 +62,10 @@ impl Copy {
             let skipped = ["target", ".git"].iter().any(|skipped| name == *skipped);
             let is_code = ["src", "crates"].iter().any(|code| name == *code);
             let to = copy.0.join(&name);
-            if is_code || entry.path().is_file() {
+            if name == "Cargo.toml" || name == "Cargo.lock" {
+                let text = fs::read_to_string(entry.path()).expect("text");
+                write(&to, with_version(&text, version).as_bytes());
+            } else if is_code || entry.path().is_file() {
                 copy_over(&entry.path(), &to);
             } else if !skipped && !to.exists() {
                 std::os::unix::fs::symlink(entry.path(), &to).expect("a link");
@@ -105,6 +110,19 @@ impl Copy {
     }
 }
 
+/// Gives our crates another version, in a manifest or a lock file; what they are asked for stays.
+fn with_version(text: &str, version: &str) -> String {
+    let mut is_ours = false;
+    let lines = text.lines().map(|line| {
+        is_ours |= line.starts_with("name = \"oodatcaa") || line == "[workspace.package]";
+        match line.starts_with("version = ") && std::mem::take(&mut is_ours) {
+            true => format!("version = \"{version}\"\n"),
+            false => format!("{line}\n"),
+        }
+    });
+    lines.collect()
+}
+
 /// Makes `to` what `from` is. A file that is the same already keeps its time, so that cargo does not build it again.
 fn copy_over(from: &Path, to: &Path) {
     if from.is_file() {
@@ -131,7 +149,7 @@ fn write(path: &Path, content: &[u8]) {
 
 #[test]
 fn a_command_is_added_by_the_steps_of_contributing() {
-    let copy = Copy::new("with-a-command");
+    let copy = Copy::new("with-a-command", "0.1.901");
     copy.follow(&steps("To add a command"));
     copy.cargo(&["build", "--bin", "agentctl"]);
     let project = Project::that_succeeds();
@@ -148,7 +166,16 @@ fn a_command_is_added_by_the_steps_of_contributing() {
 
 #[test]
 fn a_rule_is_added_by_the_steps_of_contributing() {
-    let copy = Copy::new("with-a-rule");
+    let copy = Copy::new("with-a-rule", "0.1.902");
     copy.follow(&steps("To add a rule"));
     copy.cargo(&["test", "-p", "oodatcaa-core", "--lib", "untitled"]);
+}
+
+#[test]
+fn crates_of_a_copy_have_a_version_of_their_own_and_others_keep_theirs() {
+    let lock = with_version(&fs::read_to_string(root().join("Cargo.lock")).expect("a lock file"), "9.9.9");
+    let ours = lock.matches("name = \"oodatcaa").count();
+    assert!(ours > 10 && lock.matches("\nversion = \"9.9.9\"\n").count() == ours, "{ours}");
+    let manifest = with_version("[workspace.package]\nversion = \"1\"\na = { version = \"1\" }\n", "2");
+    assert_eq!(manifest, "[workspace.package]\nversion = \"2\"\na = { version = \"1\" }\n");
 }

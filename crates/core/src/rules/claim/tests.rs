@@ -70,6 +70,19 @@ fn a_claim_takes_task_and_lease_in_one_plan() {
 }
 
 #[test]
+fn a_claim_of_a_merge_knows_what_a_dead_integrator_had_merged() {
+    let landing = |role: &Role| {
+        let mut one = task("A", claimant(role).rule.takes);
+        one.branch = Some("feat/A".into());
+        let mut before = snapshot(vec![one]);
+        Arc::make_mut(&mut before.history).known(&id("A")).landed = Some("c0ffee".into());
+        decide(&before, &Workflow::shipped(), &claimant(role)).expect("a claim").1.landing
+    };
+    assert_eq!(landing(&Role::INTEGRATOR).as_deref(), Some("c0ffee"));
+    assert_eq!(landing(&Role::BUILDER), None, "it merges nothing");
+}
+
+#[test]
 fn a_claim_tells_who_works_and_as_what() {
     for (role, merge) in [(Role::BUILDER, false), (Role::INTEGRATOR, true)] {
         let rule = claimant(&role).rule;
