@@ -119,6 +119,37 @@ fn a_status_that_the_agent_set_is_taken_for_its_word() {
 }
 
 #[test]
+fn the_end_of_an_attempt_says_what_became_of_its_task() {
+    let ended = |before: &Snapshot, lease: &Lease, outcome: &Outcome| {
+        let changes = decide(before, &flow(), lease, outcome, &Retry::default(), &Ended::default());
+        let ended = changes.events.into_iter().find_map(|event| match event.data {
+            Data::AttemptFinished(ended) => Some(ended),
+            _ => None,
+        });
+        ended.expect("its end is told")
+    };
+    let set = |status: Status| {
+        let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+        Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.status = status);
+        ended(&before, &lease, &done())
+    };
+    assert_eq!(set(Status::READY).set_itself.as_deref(), Some("ready"));
+    assert_eq!(set(Status::IN_PROGRESS).set_itself, None);
+    assert_eq!(set(Status::NEEDS_MANUAL).stands.as_deref(), Some("needs_manual"));
+    let (mut gone, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    gone.queue = Arc::default();
+    assert_eq!(ended(&gone, &lease, &done()).stands.as_deref(), Some("gone"));
+
+    // A merge that had passed, whatever kept its attempt from saying so.
+    let (mut before, lease) = claimed(branched(Status::READY), &Role::INTEGRATOR);
+    let lease = Lease { landing: Some("c0ffee".into()), ..lease };
+    before.leases.insert(id("A"), LeaseState { record: LeaseRecord::Ours(lease.clone()), holder: Holder::Alive });
+    let failed = Outcome::failed(Class::AgentCrashed, "killed");
+    assert_eq!(ended(&before, &lease, &failed).landed.as_deref(), Some("c0ffee"));
+    assert_eq!(ended(&before, &lease, &done()).landed, None, "it says so itself");
+}
+
+#[test]
 fn a_task_that_was_deleted_is_not_brought_back() {
     let (mut before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
     before.queue = Arc::default();
@@ -266,6 +297,21 @@ fn after_three_adapt_loops_a_human_is_asked() {
     now = settled(&now, &lease, &Outcome::NeedsAdapt { reason: "still red".into() });
     assert_eq!(only(&now).status, Status::NEEDS_MANUAL);
     assert!(only(&now).blocked_reason.as_deref().is_some_and(|reason| reason.contains("still red")));
+}
+
+#[test]
+fn a_role_that_cannot_sign_in_pauses_also_when_a_human_is_asked_about_its_task() {
+    let mut rules = flow().rules().to_vec();
+    let refiner = rules.iter_mut().find(|rule| rule.role == Role::REFINER).expect("shipped");
+    // What fails there comes back to it.
+    refiner.failed = refiner.takes.clone();
+    let flow = Workflow::new(rules).expect("a workflow");
+    let (mut now, lease) = claimed(task("A", Status::READY), &Role::REFINER);
+    Arc::make_mut(&mut now.history).known(&id("A")).adapts = 3;
+    let outcome = Outcome::failed(Class::AuthExpired, "sign in");
+    let after = now.after(&decide(&now, &flow, &lease, &outcome, &Retry::default(), &Ended::default()));
+    assert_eq!(only(&after).status, Status::NEEDS_MANUAL);
+    assert_eq!(after.history.paused(&Role::REFINER).expect("paused").class, "auth_expired");
 }
 
 #[test]
