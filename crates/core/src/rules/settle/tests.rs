@@ -596,3 +596,20 @@ fn the_branch_of_the_work_is_written_once_and_never_taken_away() {
     assert_eq!(branch(Some("feat/a"), None), (Some("feat/a".into()), false));
     assert_eq!(branch(None, None), (None, false));
 }
+
+#[test]
+fn only_what_is_done_is_called_merged_and_only_what_was_counted_is_given_back() {
+    let sets = |role: &Role, outcome: &Outcome, report: &Ended| {
+        let (mut before, lease) = claimed(task("A", Status::READY), role);
+        // Somebody took the count out of the file.
+        Arc::make_mut(&mut before.queue).edit(&id("A"), |task| task.starts = 0);
+        let changes = decide(&before, &flow(), &lease, outcome, &Retry::default(), report);
+        let members = [Member::MergedCommit, Member::Tag, Member::Starts];
+        members.map(|member| changes.edits.iter().any(|edit| edit.set.contains_key(&member)))
+    };
+    let merged = Ended { commit: Some("c0ffee".into()), tag: Some("A-complete".into()), ..Ended::default() };
+    assert_eq!(sets(&Role::INTEGRATOR, &done(), &merged), [true, true, false]);
+    assert_eq!(sets(&Role::INTEGRATOR, &done(), &Ended::default()), [false; 3]);
+    assert_eq!(sets(&Role::BUILDER, &done(), &merged), [false; 3], "a builder merges nothing");
+    assert_eq!(sets(&Role::BUILDER, &Outcome::failed(Class::UsageLimit, "used up"), &Ended::default()), [false; 3]);
+}
