@@ -8,7 +8,7 @@ use std::{
 use oodatcaa_store::StoreError;
 use oodatcaa_sys::files::FileError;
 
-/// Why the fleet could not do what it was asked.
+/// The reason why the fleet could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// There is one already.

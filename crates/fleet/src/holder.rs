@@ -23,13 +23,13 @@ use oodatcaa_sys::identity;
 pub struct Holder {
     /// Its process id.
     pub pid: u32,
-    /// When the process started, in clock ticks since boot.
+    /// The time when the process started, in clock ticks since boot.
     pub started: u64,
     /// The boot it runs in.
     pub boot_id: String,
     /// Its version of this program.
     pub version: String,
-    /// When it took the file.
+    /// The time when it took the file.
     #[serde(serialize_with = "as_stamp")]
     pub since: DateTime<Utc>,
     /// The project's directory, by its path then.

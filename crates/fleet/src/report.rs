@@ -137,9 +137,9 @@ pub struct Row {
     pub mode: Option<Mode>,
     /// What it says about itself.
     pub says: Option<String>,
-    /// Where its log is: a path, or a command that shows it.
+    /// The place where its log is: a path, or a command that shows it.
     pub log: String,
 }
 
-/// Where [`Fleet::start`](super::Fleet::start) and [`Fleet::stop`](super::Fleet::stop) tell what happens.
+/// The listener to what happens in [`Fleet::start`](super::Fleet::start) and [`Fleet::stop`](super::Fleet::stop).
 pub(super) type Say<'a> = &'a mut dyn FnMut(&Report);

@@ -11,7 +11,7 @@ use oodatcaa_core::Token;
 /// What has changed since an attempt began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Evidence {
-    /// Whether anything can be known: without git nothing is.
+    /// True if anything can be known: without git nothing is.
     pub known: bool,
     /// New commits, newest first; those that came from the base branch do not count.
     pub commits: Vec<String>,

@@ -8,7 +8,7 @@ use oodatcaa_core::{Class, TaskId, text};
 /// The result of what is done to a workspace.
 pub(crate) type Result<T, E = WorkspaceError> = std::result::Result<T, E>;
 
-/// Why a workspace could not do what it was asked.
+/// The reason why a workspace could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// Git said no, or there is none.
@@ -35,7 +35,7 @@ pub enum WorkspaceError {
     /// There is a `.git`, and git cannot use it.
     #[error("use the git repository of {}: {reason}", path.display())]
     Repository {
-        /// Where the project is.
+        /// The place where the project is.
         path: PathBuf,
         /// What git says.
         reason: String,
@@ -45,7 +45,7 @@ pub enum WorkspaceError {
     BranchInUse {
         /// The branch.
         branch: String,
-        /// Where it is checked out.
+        /// The place where it is checked out.
         at: PathBuf,
     },
     /// An operation of git is half done in the tree and only its author can end it.
@@ -147,7 +147,7 @@ pub enum KeepReason {
     Unmerged {
         /// The branch.
         branch: String,
-        /// Where it should be merged.
+        /// The place where it should be merged.
         base: String,
         /// How many commits would be left behind.
         commits: usize,

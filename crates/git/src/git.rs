@@ -68,7 +68,7 @@ pub struct Git {
 
 #[derive(Clone, Debug)]
 struct Pin {
-    /// Where the repository is, and which checkout of it.
+    /// The place where the repository is, and which checkout of it.
     spot: Spot,
     /// What git takes for the repository; the repository itself where its worktrees are at stake.
     plain: Option<Arc<plain::Plain>>,

@@ -25,7 +25,7 @@ const ALWAYS: &str = "PATH HOME USER LOGNAME SHELL LANG LC_ALL LC_CTYPE TZ TERM 
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Where a hook runs, with what, and where its output and its tag are.
+/// The surroundings of a hook: its directory and variables, and where its output and its tag are.
 pub(super) struct Place<'a> {
     pub(super) cwd: &'a Path,
     /// A directory of ours, below which nothing is a link.

@@ -32,11 +32,11 @@ const WAIT: Duration = Duration::from_secs(30);
 pub struct Seen {
     /// The task.
     pub task: TaskId,
-    /// Where it lies.
+    /// The place where it lies.
     pub path: PathBuf,
     /// What is checked out; `None` for a detached head.
     pub branch: Option<String>,
-    /// Where it goes to.
+    /// The place where it goes to.
     pub base: Option<String>,
     /// Commits that its base does not hold.
     pub ahead: usize,
@@ -98,7 +98,7 @@ impl PrunePolicy {
 /// What became of a worktree that was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Where it lay.
+    /// The place where it lay.
     pub path: PathBuf,
     /// The commit that holds what was not committed.
     pub saved: Option<String>,

@@ -159,7 +159,7 @@ pub(super) struct Locked<'a> {
     pub(super) git: Git,
 }
 
-/// Where everything of a project lies that does not lie in it: `<root>/<name>-<hash8>`.
+/// The place where everything of a project lies that does not lie in it: `<root>/<name>-<hash8>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Home {
     pub(super) dir: PathBuf,

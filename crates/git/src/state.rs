@@ -34,12 +34,12 @@ const LAST_PORT: u32 = 65_535;
 pub(super) struct State {
     pub(super) version: u32,
     pub(super) task: TaskId,
-    /// Where the project is, for people.
+    /// The place where the project is, for people.
     pub(super) project: PathBuf,
     pub(super) branch: String,
     /// The branch was made for this task.
     pub(super) made: bool,
-    /// Where it started from and goes to; `None` for a detached head.
+    /// The place where it started from and goes to; `None` for a detached head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) base: Option<String>,
     /// The worktree was whole once; before that nobody worked in it.
@@ -62,7 +62,7 @@ pub(super) struct State {
     /// An attempt has ended here, so the task's entry names the branch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) settled: bool,
-    /// When the task was made, where its entry says so.
+    /// The time when the task was made, where its entry says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) created: Option<String>,
     /// The attempt whose changes are no work, while it lasts.

@@ -18,7 +18,7 @@ use super::{
 };
 use oodatcaa_sys::files;
 
-/// Where commits of submodules are kept.
+/// The place where commits of submodules are kept.
 #[derive(Clone, Debug)]
 pub(super) struct Stores {
     /// Calls in the repository around them.

@@ -24,7 +24,7 @@ pub(super) struct Listed {
     pub(super) admin: PathBuf,
     /// What is checked out; `None` for a detached head.
     pub(super) branch: Option<String>,
-    /// Why it is locked.
+    /// The reason why it is locked.
     pub(super) locked: Option<String>,
 }
 

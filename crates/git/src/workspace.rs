@@ -28,7 +28,7 @@ use oodatcaa_core::{Task, TaskId, Token, layout::Layout};
 mod begin;
 mod work;
 
-/// Where one attempt works.
+/// The place where one attempt works.
 #[derive(Debug)]
 pub struct Workspace {
     pub(crate) task: TaskId,

@@ -15,7 +15,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_git::takeover;
 
-/// How long processes that were asked to end may take to be gone.
+/// The time that processes which were asked to end may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
 
 impl Project {

@@ -91,7 +91,7 @@ pub struct Shim {
     /// Lent to the attempt while it has one.
     stdin: Option<ChildStdin>,
     said: BufReader<ChildStdout>,
-    /// Where it waits for more work.
+    /// The place where it waits for more work.
     idle: Weak<Idle>,
 }
 
@@ -179,7 +179,7 @@ type Family = Arc<Mutex<HashSet<(u32, u64)>>>;
 /// What the worker itself sees to, whatever becomes of the shim.
 struct Watched {
     next: Instant,
-    /// When the shim must have come to an end.
+    /// The time when the shim must have come to an end.
     deadline: Option<Instant>,
     grace: Duration,
     looks: u32,

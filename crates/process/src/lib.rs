@@ -45,9 +45,9 @@ pub struct Invocation {
     pub cwd: PathBuf,
     /// A file to read standard input from; nothing (`/dev/null`) when absent.
     pub stdin: Option<PathBuf>,
-    /// Where standard output goes, appended.
+    /// The place where standard output goes, appended.
     pub stdout: PathBuf,
-    /// Where standard error goes, appended.
+    /// The place where standard error goes, appended.
     pub stderr: PathBuf,
 }
 
@@ -83,7 +83,7 @@ pub enum Stop {
     Now,
 }
 
-/// Why it was stopped, when it did not end by itself.
+/// The reason why it was stopped, when it did not end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
@@ -125,7 +125,7 @@ pub enum Ended {
 pub struct Exit {
     /// How.
     pub ended: Ended,
-    /// Why it was stopped, if it was.
+    /// The reason why it was stopped, if it was.
     pub stopped: Option<StopCause>,
     /// Milliseconds from start to end.
     pub millis: u64,

@@ -33,7 +33,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Baseline {
     pub(crate) commit: String,
     pub(crate) dirs: MergeDirs,
-    /// Where the target stood when the attempt began.
+    /// The place where the target stood when the attempt began.
     pub(crate) target: Option<String>,
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Control {
     pub(crate) why: Why,
 }
 
-/// Why an attempt is stopped from outside.
+/// The reason why an attempt is stopped from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// The worker stops.

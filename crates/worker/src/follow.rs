@@ -74,7 +74,7 @@ pub(crate) struct AgentWatch {
     pub(crate) watcher: Watcher,
     outputs: Outputs,
     since: Instant,
-    /// When to look again.
+    /// The time when to look again.
     due: Instant,
     /// Values that must not be shown of what the agent says.
     secrets: Vec<String>,
@@ -86,7 +86,7 @@ pub(crate) struct AgentWatch {
     answered: bool,
     /// The agent had written its last event, did not end, and was ended by us.
     pub(crate) lingered: bool,
-    /// Why the attempt was ended by us.
+    /// The reason why the attempt was ended by us.
     pub(crate) ended: Option<(Class, String)>,
 }
 

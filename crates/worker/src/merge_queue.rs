@@ -25,7 +25,7 @@ pub(crate) enum Answer {
     Drive,
 }
 
-/// Where merges meet.
+/// The place where merges meet.
 #[derive(Default)]
 pub(crate) struct MergeQueue(Mutex<State>);
 

@@ -11,9 +11,9 @@ use oodatcaa_sys::files::{self, FileError, Why};
 pub(crate) struct Prepared {
     /// The task's worktree; none where all tasks share the project's directory.
     pub(crate) workspace: Option<Workspace>,
-    /// Where a red gate is tried again; nowhere without a worktree.
+    /// The place where a red gate is tried again; nowhere without a worktree.
     pub(crate) baseline: Option<Baseline>,
-    /// Where work of earlier attempts is that is not in the worktree.
+    /// The place where work of earlier attempts is that is not in the worktree.
     pub(crate) saved: Vec<String>,
 }
 

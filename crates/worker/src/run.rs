@@ -38,7 +38,7 @@ const SOON: Duration = Duration::from_millis(30);
 pub(crate) struct AgentStart {
     pid: u32,
     pgid: u32,
-    /// When to journal it.
+    /// The time when to journal it.
     pub(crate) due: Instant,
     at: DateTime<Utc>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Run {
     pub(crate) assignment: Assignment,
     pub(crate) snapshot: Snapshot,
     pub(crate) control: Receiver<Control>,
-    /// Why it has to end, once somebody wants that.
+    /// The reason why it has to end, once somebody wants that.
     pub(crate) stopped: Option<Why>,
     /// Set with `stopped`, for what works on other threads.
     pub(crate) halt: Arc<AtomicBool>,

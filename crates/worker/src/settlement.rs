@@ -23,7 +23,7 @@ pub(crate) struct Settlement {
     words: Vec<EventDraft>,
 }
 
-/// When what could not be settled is tried again.
+/// The time when what could not be settled is tried again.
 pub(crate) struct Again {
     pub(crate) at: Instant,
     pub(crate) pause: Duration,

@@ -35,7 +35,7 @@ pub struct Setup {
     pub once: bool,
     /// Claim beyond the WIP limit.
     pub ignore_wip: bool,
-    /// Where attempts and gates get their shims.
+    /// The place where attempts and gates get their shims.
     pub shims: Shims,
 }
 
@@ -43,7 +43,7 @@ pub struct Setup {
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
     pub(crate) store: Desk,
-    /// Where this worker's merges meet.
+    /// The place where this worker's merges meet.
     pub(crate) merge_queue: MergeQueue,
 }
 

@@ -43,7 +43,7 @@ pub enum Signal {
     Wake,
 }
 
-/// Why a worker left.
+/// The reason why a worker left.
 #[derive(Debug)]
 pub enum Exit {
     /// It was told to, or `--once` is over.
@@ -78,21 +78,21 @@ pub struct Worker {
     pub(crate) trouble: Option<String>,
     /// What has been said of the queue file.
     pub(crate) problems: Vec<Problem>,
-    /// When the next look is due although nothing happened.
+    /// The time when the next look is due although nothing happened.
     pub(crate) due: Option<Instant>,
     /// Others hold leases, so their lives are looked after.
     pub(crate) watching: bool,
     /// How it leaves once nothing runs any more.
     pub(crate) exit: Exit,
-    /// When what could not be settled is tried again.
+    /// The time when what could not be settled is tried again.
     pub(crate) again: Option<Again>,
-    /// Where the project lies.
+    /// The place where the project lies.
     pub(crate) place: Place,
 }
 
 /// A worker that has been told to stop.
 pub(crate) struct Stopping {
-    /// When it loses patience with what runs; `None` once that has been asked to end.
+    /// The time when it loses patience with what runs; `None` once that has been asked to end.
     pub(crate) patience: Option<Instant>,
     /// It has been told a second time.
     pub(crate) now: bool,

@@ -20,7 +20,7 @@ impl std::fmt::Display for Call {
     }
 }
 
-/// Why a call of git did not work.
+/// The reason why a call of git did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// There is not git.
@@ -56,7 +56,7 @@ pub enum GitError {
         doing: &'static str,
         /// On what.
         path: PathBuf,
-        /// Why not.
+        /// The reason why not.
         #[source]
         source: std::io::Error,
     },

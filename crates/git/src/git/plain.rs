@@ -22,7 +22,7 @@ const LINKED: [&str; 10] =
 /// Copies that nobody has used for so long go.
 const OLD: Duration = Duration::from_secs(2 * 86_400);
 
-/// Where such copies lie.
+/// The place where such copies lie.
 #[derive(Clone, Debug)]
 pub enum Keep {
     /// Below a directory of the user's own, where no agent writes.

@@ -20,7 +20,7 @@ const MOST: usize = 2_000_000;
 /// Something that is not a file where git takes it for one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snag {
-    /// Where it is.
+    /// The place where it is.
     pub(crate) at: PathBuf,
     kind: &'static str,
 }

@@ -25,7 +25,7 @@ struct Batch<'a> {
     gates: &'a mut dyn Gates,
     report: &'a mut Report,
     id: String,
-    /// Where the target stands.
+    /// The place where the target stands.
     from: String,
     /// What the results stand on.
     base: String,

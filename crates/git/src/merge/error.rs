@@ -9,7 +9,7 @@ use oodatcaa_core::TaskId;
 /// The result of a step of a merge.
 pub(crate) type Result<T, E = MergeError> = std::result::Result<T, E>;
 
-/// Why a change is not in the target.
+/// The reason why a change is not in the target.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// Branch and target have changed the same lines.
@@ -59,7 +59,7 @@ pub enum MergeError {
     Unwanted {
         /// The task.
         task: TaskId,
-        /// Why not.
+        /// The reason why not.
         why: String,
     },
     /// The branch holds another commit than the one that was approved.

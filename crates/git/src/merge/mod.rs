@@ -57,9 +57,9 @@ const TRIES: u32 = 8;
 pub struct MergeTarget {
     /// The repository: a checkout of it or a bare one.
     pub repo: PathBuf,
-    /// Where the state files lie; one directory for all merges of a repository.
+    /// The place where the state files lie; one directory for all merges of a repository.
     pub dir: PathBuf,
-    /// Where temporary worktrees are made; outside of the repository.
+    /// The place where temporary worktrees are made; outside of the repository.
     pub place: PathBuf,
     /// The branch that takes the results.
     pub target: String,
@@ -106,7 +106,7 @@ impl MergeRequest {
     }
 }
 
-/// Why a gate does not let a result pass.
+/// The reason why a gate does not let a result pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateFailure {
     /// It is red.
@@ -210,7 +210,7 @@ pub struct Merged {
     pub patch_id: String,
     /// `true` when the target had it before this call.
     pub already: bool,
-    /// Why the local branch is behind the remote, which has the change.
+    /// The reason why the local branch is behind the remote, which has the change.
     pub behind: Option<String>,
 }
 

@@ -22,7 +22,7 @@ pub struct Recovered {
     pub token: Token,
     /// The branch that it was merging.
     pub branch: String,
-    /// Where that stood.
+    /// The place where that stood.
     pub source: String,
     /// What became of it.
     pub what: What,

@@ -25,7 +25,7 @@ const MOMENT: Duration = Duration::from_secs(5);
 /// Declares the steps, in order: what each means, its variant, and its name in the state file.
 macro_rules! steps {
     ($($(#[$meaning:meta])+ $step:ident $name:literal;)+) => {
-        /// Where a merge stands. A name is also the place where a test may end the process.
+        /// The place where a merge stands. A name is also the place where a test may end the process.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Step {
             $($(#[$meaning])+ #[serde(rename = $name)] $step,)+
@@ -116,7 +116,7 @@ pub(super) struct MergeEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkout {
     pub(super) path: PathBuf,
-    /// Where its index lies.
+    /// The place where its index lies.
     pub(super) git_dir: PathBuf,
 }
 
@@ -176,7 +176,7 @@ impl State {
 pub(super) struct Log {
     dir: PathBuf,
     pub(super) state: State,
-    /// Why the local branch is behind the remote, which has the result.
+    /// The reason why the local branch is behind the remote, which has the result.
     pub(super) behind: Option<String>,
     lock: Lock,
 }

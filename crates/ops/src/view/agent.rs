@@ -7,7 +7,7 @@ views! {
         pub name: String,
         /// Its description.
         pub adapter: String,
-        /// Whether the configuration names it.
+        /// True if the configuration names it.
         pub configured: bool,
         /// `measured` or `documented`.
         pub evidence: &'static str,
@@ -15,13 +15,13 @@ views! {
         pub program: Option<String>,
         /// Its version.
         pub version: Option<String>,
-        /// Whether this version was tested.
+        /// True if this version was tested.
         pub tested: Option<bool>,
-        /// Whether it is signed in, as far as can be seen.
+        /// True if it is signed in, as far as can be seen.
         pub signed_in: Option<bool>,
         /// The pool of quota that it draws from.
         pub pool: String,
-        /// What is wrong with it.
+        /// Its fault, in words.
         pub problem: Option<String>,
     }
 

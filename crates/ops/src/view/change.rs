@@ -15,9 +15,9 @@ views! {
         pub from: Option<Status>,
         /// Its status now.
         pub to: Option<Status>,
-        /// Whether there was anything to change.
+        /// True if there was anything to change.
         pub changed: bool,
-        /// Whether nothing was written.
+        /// True if nothing was written.
         pub dry_run: bool,
         /// The members of its entry that were written.
         pub set: Map<String, Value>,
@@ -37,9 +37,9 @@ views! {
         pub until: Option<super::Moment>,
         /// What the provider had said.
         pub reason: Option<String>,
-        /// Whether it was not open.
+        /// True if it was not open.
         pub changed: bool,
-        /// Whether nothing was written.
+        /// True if nothing was written.
         pub dry_run: bool,
     }
 }

@@ -23,7 +23,7 @@ views! {
         pub key: String,
         /// Its value.
         pub value: Value,
-        /// Where it comes from.
+        /// The place where it comes from.
         pub origin: OriginView,
     }
 
@@ -33,7 +33,7 @@ views! {
         pub project: String,
         /// `trusted`, `nothing_to_trust`, `changed` or `untrusted`.
         pub trust: &'static str,
-        /// Whether this was said now.
+        /// True if this was said now.
         pub changed: bool,
         /// The hash of what is trusted.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ views! {
     }
 }
 
-/// Where a setting comes from.
+/// The place where a setting comes from.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]

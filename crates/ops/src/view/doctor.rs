@@ -3,7 +3,7 @@
 views! {
     /// All that was looked at.
     pub struct DoctorView = "oodatcaa/doctor.v1" {
-        /// Whether everything works.
+        /// True if everything works.
         pub ok: bool,
         /// How much does not work.
         pub problems: usize,
@@ -15,7 +15,7 @@ views! {
 
     /// One thing that was looked at.
     pub struct CheckView {
-        /// Where it belongs.
+        /// The place where it belongs.
         pub group: &'static str,
         /// A stable word.
         pub id: &'static str,
@@ -23,7 +23,7 @@ views! {
         pub state: &'static str,
         /// What was found.
         pub what: String,
-        /// Why it matters.
+        /// The reason why it matters.
         pub why: Option<String>,
         /// A command that helps.
         pub run: Option<String>,

@@ -5,7 +5,7 @@ views! {
     pub struct FleetView = "oodatcaa/fleet.v1" {
         /// `systemd` or `process`.
         pub mode: &'static str,
-        /// Why this way.
+        /// The reason for this way.
         pub why: String,
         /// What else to know.
         pub notes: Vec<String>,
@@ -30,7 +30,7 @@ views! {
         pub role: String,
         /// `running`, `starting`, `stopping`, `stopped` or `failed`.
         pub state: &'static str,
-        /// Why it failed.
+        /// The reason why it failed.
         pub reason: Option<String>,
         /// Its process.
         pub pid: Option<u32>,
@@ -40,7 +40,7 @@ views! {
         pub mode: Option<&'static str>,
         /// What it said last.
         pub says: Option<String>,
-        /// Where its log is: a file, or the command that shows it.
+        /// The place where its log is: a file, or the command that shows it.
         pub log: String,
     }
 
@@ -52,7 +52,7 @@ views! {
         pub result: &'static str,
         /// Its process.
         pub pid: Option<u32>,
-        /// Why it failed.
+        /// The reason why it failed.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub error: Option<String>,
         /// The last lines of its log.

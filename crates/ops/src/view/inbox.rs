@@ -21,9 +21,9 @@ views! {
         pub question: String,
         /// The answers that were offered.
         pub options: Vec<String>,
-        /// When it was asked.
+        /// The time when it was asked.
         pub asked_at: Option<Moment>,
-        /// When it answers itself.
+        /// The time when it answers itself.
         pub deadline: Option<Moment>,
         /// What the answer is then.
         pub default: Option<String>,
@@ -48,7 +48,7 @@ views! {
         pub from: Option<String>,
         /// The status of its task now.
         pub to: Option<String>,
-        /// Whether nothing was written.
+        /// True if nothing was written.
         pub dry_run: bool,
     }
 

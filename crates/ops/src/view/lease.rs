@@ -17,13 +17,13 @@ views! {
         pub token: Option<u64>,
         /// `live`, `dead` or `lost`.
         pub state: &'static str,
-        /// Why it is dead or lost.
+        /// The reason why it is dead or lost.
         pub detail: Option<String>,
         /// The number of the try in its stage.
         pub attempt: Option<u32>,
-        /// When it was taken.
+        /// The time when it was taken.
         pub started_at: Option<Moment>,
-        /// When it was renewed last.
+        /// The time when it was renewed last.
         pub heartbeat_at: Option<Moment>,
         /// How long it lives without being renewed.
         pub ttl_seconds: Option<u64>,
@@ -35,7 +35,7 @@ views! {
         pub pgid: Option<u32>,
         /// The agent that works.
         pub agent: Option<String>,
-        /// Whether the simulated agent works.
+        /// True if the simulated agent works.
         pub simulated: bool,
         /// Who asked it to stop, and why.
         #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Map<String, serde_json::Value>>"))]

@@ -39,9 +39,9 @@ views! {
         pub pool: String,
         /// How it stands.
         pub state: PoolState,
-        /// When it may be tried again.
+        /// The time when it may be tried again.
         pub until: Moment,
-        /// When it was used up last.
+        /// The time when it was used up last.
         pub since: Moment,
         /// `rate_limited` or `usage_limit`.
         pub class: String,

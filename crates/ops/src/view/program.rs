@@ -5,7 +5,7 @@ views! {
     pub struct InitView = "oodatcaa/init.v1" {
         /// The project's directory.
         pub project: String,
-        /// Whether nothing was written.
+        /// True if nothing was written.
         pub dry_run: bool,
         /// The files.
         pub files: Vec<WrittenView>,
@@ -73,7 +73,7 @@ views! {
         pub message: String,
         /// What to do first.
         pub hint: Option<String>,
-        /// Whether the same may succeed later by itself.
+        /// True if the same may succeed later by itself.
         pub retryable: bool,
         /// All that helps, where it is more than one thing.
         #[serde(skip_serializing_if = "Option::is_none")]

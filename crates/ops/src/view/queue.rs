@@ -5,9 +5,9 @@ views! {
     pub struct ValidationView = "oodatcaa/validation.v1" {
         /// The file.
         pub file: String,
-        /// Whether nothing is.
+        /// True if nothing is.
         pub ok: bool,
-        /// Whether it can be read at all.
+        /// True if it can be read at all.
         pub readable: bool,
         /// How many tasks it has.
         pub tasks: Option<usize>,
@@ -19,7 +19,7 @@ views! {
     pub struct ProblemView {
         /// Where, from 1.
         pub line: Option<usize>,
-        /// Where in the line, from 1.
+        /// The place where in the line, from 1.
         pub column: Option<usize>,
         /// The task.
         pub task: Option<String>,
@@ -31,7 +31,7 @@ views! {
 
     /// What can be mended without guessing.
     pub struct RepairView = "oodatcaa/repair.v1" {
-        /// Whether nothing was written.
+        /// True if nothing was written.
         pub dry_run: bool,
         /// What can be mended.
         pub mends: Vec<MendView>,

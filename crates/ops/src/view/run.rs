@@ -20,17 +20,17 @@ views! {
         pub attempt: Option<u32>,
         /// `running`, `unknown`, or its outcome.
         pub state: String,
-        /// Whether a worker holds its lease now.
+        /// True if a worker holds its lease now.
         pub running: bool,
         /// The worker.
         pub owner: Option<String>,
         /// The agent.
         pub agent: Option<String>,
-        /// Whether it was the simulated agent.
+        /// True if it was the simulated agent.
         pub simulated: bool,
-        /// When it was claimed.
+        /// The time when it was claimed.
         pub started_at: Option<Moment>,
-        /// When it was over.
+        /// The time when it was over.
         pub ended_at: Option<Moment>,
         /// How long it took, or has taken until now.
         pub seconds: Option<f64>,
@@ -38,7 +38,7 @@ views! {
         pub outcome: Option<String>,
         /// The class of failure.
         pub class: Option<String>,
-        /// Whether it was charged.
+        /// True if it was charged.
         pub charged: Option<bool>,
         /// What it says to people.
         pub reason: Option<String>,
@@ -52,7 +52,7 @@ views! {
     pub struct GateView {
         /// Its name.
         pub gate: String,
-        /// Whether it let the task go.
+        /// True if it let the task go.
         pub ok: bool,
     }
 
@@ -87,13 +87,13 @@ views! {
         pub task: TaskId,
         /// The fencing token.
         pub token: Token,
-        /// Whether it was asked now, and not before.
+        /// True if it was asked now, and not before.
         pub changed: bool,
-        /// Whether nothing was written.
+        /// True if nothing was written.
         pub dry_run: bool,
-        /// Whether it has stopped; `null` where nobody waited for it.
+        /// True if it has stopped; `null` where nobody waited for it.
         pub stopped: Option<bool>,
-        /// When this was so.
+        /// The time when this was so.
         pub at: Moment,
     }
 }

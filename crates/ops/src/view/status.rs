@@ -9,7 +9,7 @@ use oodatcaa_core::Role;
 views! {
     /// The fleet and its queue at one moment.
     pub struct StatusView = "oodatcaa/status.v1" {
-        /// When this was so.
+        /// The time when this was so.
         pub at: Moment,
         /// The project's name.
         pub project: String,
@@ -31,11 +31,11 @@ views! {
         pub starts: StartsView,
         /// Pools that were used up at least once.
         pub pools: Vec<PoolView>,
-        /// Why nothing is claimed.
+        /// The reason why nothing is claimed.
         pub claiming_stopped: Option<String>,
-        /// Why the queue file cannot be read.
+        /// The reason why the queue file cannot be read.
         pub invalid: Option<String>,
-        /// Whether the simulated agent works or would.
+        /// True if the simulated agent works or would.
         pub simulated: bool,
         /// The number of the last event.
         pub seq: u64,
@@ -56,7 +56,7 @@ views! {
         pub role: Role,
         /// `working`, `paused`, `idle` or `stopped`.
         pub state: &'static str,
-        /// Why it is paused.
+        /// The reason why it is paused.
         pub reason: Option<String>,
         /// The processes that serve it.
         pub workers: Vec<u32>,

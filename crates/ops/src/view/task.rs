@@ -34,13 +34,13 @@ views! {
         pub starts: u32,
         /// It is not tried before this.
         pub not_before: Option<Moment>,
-        /// Why it is blocked.
+        /// The reason why it is blocked.
         pub blocked_reason: Option<String>,
         /// The tasks that must be done before.
         pub dependencies: Vec<String>,
         /// The task that it is a part of.
         pub parent: Option<String>,
-        /// Whether it stands inside another entry of the queue file.
+        /// True if it stands inside another entry of the queue file.
         pub nested: bool,
         /// The branch of its work.
         pub branch: Option<String>,
@@ -48,13 +48,13 @@ views! {
         pub gates: Vec<String>,
         /// The only role that may take it.
         pub only_role: Option<String>,
-        /// When it was changed last.
+        /// The time when it was changed last.
         pub updated_at: Option<Moment>,
-        /// Whether the simulated agent works on it.
+        /// True if the simulated agent works on it.
         pub simulated: bool,
-        /// Why it does not move, in one sentence.
+        /// The reason why it does not move, in one sentence.
         pub why: String,
-        /// Whether nothing but a person's act moves it on.
+        /// True if nothing but a person's act moves it on.
         pub needs_you: bool,
         /// What to run, or `nothing to do`.
         pub next: String,
@@ -93,7 +93,7 @@ views! {
         pub reason: String,
     }
 
-    /// Why a task stands where it stands.
+    /// The reason why a task stands where it stands.
     pub struct WhyView = "oodatcaa/why.v1" {
         /// The task.
         pub id: TaskId,
@@ -109,13 +109,13 @@ views! {
         pub facts: Vec<FactView>,
         /// What to run, or `nothing to do`.
         pub next: String,
-        /// When this was so.
+        /// The time when this was so.
         pub at: Moment,
     }
 
     /// One thing that was looked at.
     pub struct FactView {
-        /// Whether it speaks for the task; `null` when it only tells.
+        /// True if it speaks for the task; `null` when it only tells.
         pub ok: Option<bool>,
         /// What was found.
         pub text: String,

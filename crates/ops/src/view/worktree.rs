@@ -9,7 +9,7 @@ views! {
         pub task: TaskId,
         /// Its status; `null` when it has left the queue.
         pub status: Option<Status>,
-        /// Where it lies.
+        /// The place where it lies.
         pub path: String,
         /// Its branch.
         pub branch: Option<String>,
@@ -17,27 +17,27 @@ views! {
         pub base: Option<String>,
         /// Commits that its base does not hold.
         pub ahead: usize,
-        /// Whether its base holds all of them.
+        /// True if its base holds all of them.
         pub merged: bool,
-        /// Whether there is work that is not committed.
+        /// True if there is work that is not committed.
         pub dirty: bool,
         /// A merge or rebase that somebody began there.
         pub midway: Option<&'static str>,
         /// What could not be saved.
         pub left_out: Vec<String>,
-        /// Whether a worker is at work there.
+        /// True if a worker is at work there.
         pub in_use: bool,
-        /// Whether it is there and belongs to the repository.
+        /// True if it is there and belongs to the repository.
         pub whole: bool,
         /// The first port of its block.
         pub port_base: Option<u32>,
     }
 
-    /// Where the worktree of a task lies.
+    /// The place where the worktree of a task lies.
     pub struct WorktreePathView = "oodatcaa/worktree_path.v1" {
         /// The task.
         pub task: TaskId,
-        /// Where it lies.
+        /// The place where it lies.
         pub path: String,
     }
 
@@ -45,23 +45,23 @@ views! {
     pub struct WorktreeRemovalView = "oodatcaa/worktree_removal.v1" {
         /// The task.
         pub task: TaskId,
-        /// Where it lay.
+        /// The place where it lay.
         pub path: String,
-        /// Whether it went, or would.
+        /// True if it went, or would.
         pub removed: bool,
-        /// Whether nothing was removed.
+        /// True if nothing was removed.
         pub dry_run: bool,
         /// The commit that holds what was not committed.
         pub saved: Option<String>,
         /// The merged branch that went with it.
         pub branch_deleted: Option<String>,
-        /// Why it stays.
+        /// The reason why it stays.
         pub kept_because: Option<String>,
     }
 
     /// What was cleared away.
     pub struct GcView = "oodatcaa/gc.v1" {
-        /// Whether nothing was removed.
+        /// True if nothing was removed.
         pub dry_run: bool,
         /// How long things stay.
         pub keep_seconds: u64,
@@ -83,7 +83,7 @@ views! {
     pub struct OldRunView {
         /// The task.
         pub task: TaskId,
-        /// Where it lay.
+        /// The place where it lay.
         pub dir: String,
         /// How old it was.
         pub age_seconds: u64,
@@ -130,7 +130,7 @@ views! {
         pub added: Option<u64>,
         /// Lines that went; `null` for a binary file.
         pub removed: Option<u64>,
-        /// Whether other programs, agents or CI obey it, or it was a test and is gone.
+        /// True if other programs, agents or CI obey it, or it was a test and is gone.
         pub risky: bool,
     }
 }

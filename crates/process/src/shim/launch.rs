@@ -18,7 +18,7 @@ use crate::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
-/// Where programs are looked for when the agent's environment says nothing.
+/// The place where programs are looked for when the agent's environment says nothing.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Somebody may just be writing the program; that passes.

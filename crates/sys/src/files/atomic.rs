@@ -15,7 +15,7 @@ use rustix::{
 
 use super::{DIRECTORY, PRIVATE, Place, Result, TEMPORARY};
 
-/// Whether what was written must survive a power cut.
+/// True if what was written must survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
     /// It must: file and directory are synced.

@@ -95,7 +95,7 @@ pub(super) enum Kind {
     Context,
 }
 
-/// When it stops to answer.
+/// The time when it stops to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Hang {

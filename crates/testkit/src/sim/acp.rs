@@ -24,7 +24,7 @@ struct Flags {
     /// `hang` until it is asked to cancel and deaf to TERM.
     #[arg(long = "play", value_name = "STEP")]
     steps: Vec<String>,
-    /// Where sessions are kept, to be loaded again.
+    /// The place where sessions are kept, to be loaded again.
     #[arg(long, value_name = "DIR")]
     sessions: Option<PathBuf>,
     /// Nobody is signed in.

@@ -54,7 +54,7 @@ struct Flags {
     /// How many times faster than written time passes.
     #[arg(long, value_name = "FACTOR")]
     speed: Option<f64>,
-    /// Where all chance comes from; overrides the script's.
+    /// The place where all chance comes from; overrides the script's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Run outside of an attempt of the fleet, in the working directory.

@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use super::script::{Behaviour, Call, CrashSignal, Edit, Part, spread};
 use oodatcaa_core::{Class, time};
 
-/// Where it plays.
+/// The place where it plays.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     /// Which run it is.
     pub(crate) call: Call,
-    /// Where it edits.
+    /// The place where it edits.
     pub(crate) workspace: PathBuf,
-    /// Where its result goes, if anywhere.
+    /// The place where its result goes, if anywhere.
     pub(crate) result_file: Option<PathBuf>,
     /// How many acceptance criteria its prompt has.
     pub(crate) criteria: usize,

@@ -14,7 +14,7 @@ use oodatcaa_core::Class;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Script {
-    /// Where all chance comes from.
+    /// The place where all chance comes from.
     pub(crate) seed: u64,
     /// How many times faster than written time passes; 1 when absent.
     pub(crate) speed: Option<f64>,
@@ -161,7 +161,7 @@ pub(crate) struct Part {
     pub(crate) rule: Rule,
     /// How long it works.
     pub(crate) time: Duration,
-    /// Where the rest of the chance comes from.
+    /// The place where the rest of the chance comes from.
     pub(crate) seed: u64,
 }
 
