@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 mod attempt;
 pub mod caller;
 #[cfg(target_os = "linux")]
+pub mod confine;
+#[cfg(target_os = "linux")]
 mod linux;
 pub mod shim;
 mod sweep;

@@ -17,6 +17,7 @@ use oodatcaa_process::{
 };
 use oodatcaa_sys::{identity, project::Identity};
 
+mod confined;
 mod ends;
 mod gone;
 mod stops;

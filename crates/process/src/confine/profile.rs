@@ -1,0 +1,214 @@
+//! What is asked for, and what a machine can give.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// What a confined program cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarantee {
+    /// Write anywhere but where the profile lets it.
+    Files,
+    /// Change modes, owners, times or attributes of other files.
+    Metadata,
+    /// Read the files that are named secret.
+    Secrets,
+    /// Read environment or memory of other processes.
+    Environ,
+    /// Signal, slow down or end other processes.
+    Processes,
+    /// Connect to a socket of another program.
+    Sockets,
+    /// Reach more of the network than the profile lets it.
+    Network,
+}
+
+impl Guarantee {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 7] =
+        [Self::Files, Self::Metadata, Self::Secrets, Self::Environ, Self::Processes, Self::Sockets, Self::Network];
+
+    /// Returns its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Metadata => "metadata",
+            Self::Secrets => "secrets",
+            Self::Environ => "environ",
+            Self::Processes => "processes",
+            Self::Sockets => "sockets",
+            Self::Network => "network",
+        }
+    }
+
+    /// Says what a machine lacks that cannot give it.
+    pub fn cannot(self) -> &'static str {
+        match self {
+            Self::Files => "it needs a namespace, or Landlock 3 (Linux 6.2)",
+            Self::Metadata => "it needs a namespace",
+            Self::Secrets => "it needs a namespace, or Landlock (Linux 5.13)",
+            Self::Environ => "it needs Landlock (Linux 5.13)",
+            Self::Processes => "it needs Landlock 6 (Linux 6.12)",
+            Self::Sockets => "it needs seccomp",
+            Self::Network => "the network is open to it (network = \"all\")",
+        }
+    }
+}
+
+/// How much of the network a program may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// All of it.
+    #[default]
+    All,
+    /// Nothing but its own servers.
+    None,
+    /// TCP to these ports, on any host.
+    Ports(Vec<u16>),
+}
+
+/// What one program may do, in absolute paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What must be given, or nothing runs.
+    pub require: BTreeSet<Guarantee>,
+    /// Files and directories that may be written.
+    pub write: Vec<PathBuf>,
+    /// Directories of its own that stand in the place of others, such as `/tmp`: its own, and the other. Only in a
+    /// namespace.
+    pub private: Vec<(PathBuf, PathBuf)>,
+    /// Files and directories that may not be read.
+    pub deny: Vec<PathBuf>,
+    /// Directories in which other programs have their sockets. Only in a namespace; without one no socket can be made.
+    pub mask: Vec<PathBuf>,
+    /// What may be read below `deny` and `mask` all the same.
+    pub read: Vec<PathBuf>,
+    /// How much of the network may be reached.
+    pub network: Network,
+    /// Whether namespaces are tried.
+    pub namespace: bool,
+    /// Whether the program brings a sandbox of its own, which Landlock's rules for files would break.
+    pub nested: bool,
+    /// The newest version of Landlock that is used; for tests, and for kernels whose newest one is broken.
+    #[serde(default)]
+    pub most: Option<u32>,
+    /// Where the report is written.
+    pub report: PathBuf,
+}
+
+/// What a machine has for it. seccomp is always there: a kernel without it runs nothing confined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Means {
+    /// The version of Landlock; 0 where there is none.
+    pub landlock: u32,
+    /// Namespaces for users and mounts.
+    pub namespace: bool,
+}
+
+impl Means {
+    /// Tells whether sockets of other programs can be kept away only by making none.
+    pub(super) fn forbids_unix(self, network: &Network) -> bool {
+        let abstract_ones = self.landlock >= 6 || *network == Network::None;
+        !(self.namespace && abstract_ones)
+    }
+}
+
+/// What became of it: `confined.json` in the attempt's directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The program was confined, and then executed.
+    pub applied: bool,
+    /// What was given.
+    pub guarantees: BTreeSet<Guarantee>,
+    /// What it was given by.
+    pub means: Means,
+    /// Why there is no namespace, where one was wanted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refused: Option<String>,
+    /// Why it was not confined.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Why the program could not be executed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exec: Option<String>,
+}
+
+/// Returns what these means can give to a profile.
+pub fn given(means: Means, profile: &Profile) -> BTreeSet<Guarantee> {
+    let Means { landlock, namespace } = means;
+    // Landlock's rules for files forbid mounts, which a sandbox inside needs.
+    let files = if profile.nested { 0 } else { landlock };
+    // A domain needs something to restrict: without rules for files that are the scopes, since version 6.
+    let domain = files >= 1 || landlock >= 6;
+    Guarantee::ALL
+        .into_iter()
+        .filter(|guarantee| match guarantee {
+            // Before version 3 a file that may only be read can be truncated.
+            Guarantee::Files => namespace || files >= 3,
+            Guarantee::Metadata => namespace,
+            Guarantee::Secrets => namespace || files >= 1,
+            Guarantee::Environ => domain,
+            Guarantee::Processes => landlock >= 6,
+            Guarantee::Sockets => true,
+            Guarantee::Network => profile.network != Network::All,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(landlock: u32, namespace: bool, profile: &Profile) -> String {
+        let given = given(Means { landlock, namespace }, profile);
+        given.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_a_machine_can_give_is_a_table() {
+        let plain = Profile::default();
+        let nested = Profile { nested: true, ..Profile::default() };
+        let closed = Profile { network: Network::None, ..Profile::default() };
+        for (landlock, namespace, profile, expected) in [
+            (0, false, &plain, "sockets"),
+            (1, false, &plain, "secrets environ sockets"),
+            (2, false, &plain, "secrets environ sockets"),
+            (3, false, &plain, "files secrets environ sockets"),
+            (5, false, &plain, "files secrets environ sockets"),
+            (6, false, &plain, "files secrets environ processes sockets"),
+            (0, true, &plain, "files metadata secrets sockets"),
+            (7, true, &plain, "files metadata secrets environ processes sockets"),
+            (7, true, &nested, "files metadata secrets environ processes sockets"),
+            (5, true, &nested, "files metadata secrets sockets"),
+            (7, false, &nested, "environ processes sockets"),
+            (7, true, &closed, "files metadata secrets environ processes sockets network"),
+        ] {
+            assert_eq!(words(landlock, namespace, profile), expected, "{landlock} {namespace} {profile:?}");
+        }
+    }
+
+    #[test]
+    fn more_means_never_give_less() {
+        for profile in [Profile::default(), Profile { nested: true, ..Profile::default() }] {
+            for landlock in 0..10 {
+                for namespace in [false, true] {
+                    let has = given(Means { landlock, namespace }, &profile);
+                    assert!(has.is_subset(&given(Means { landlock: landlock + 1, namespace }, &profile)));
+                    assert!(has.is_subset(&given(Means { landlock, namespace: true }, &profile)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_namespace_no_unix_socket_is_made_rather_than_any() {
+        let means = |landlock, namespace| Means { landlock, namespace };
+        assert!(means(9, false).forbids_unix(&Network::All));
+        assert!(means(5, true).forbids_unix(&Network::All), "abstract ones are reached");
+        assert!(!means(5, true).forbids_unix(&Network::None), "a network of its own has abstract ones of its own");
+        assert!(!means(6, true).forbids_unix(&Network::All));
+    }
+}

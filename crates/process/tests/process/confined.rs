@@ -1,0 +1,243 @@
+//! Programs that take rights from themselves: what they cannot do any more, with a namespace and without, as a user
+//! who is nobody special.
+
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt as _, process::Output};
+
+use oodatcaa_process::confine::{Guarantee, Network, Profile, Report};
+
+use super::*;
+
+/// What every test of it asks for.
+const USUAL: [Guarantee; 5] =
+    [Guarantee::Files, Guarantee::Secrets, Guarantee::Environ, Guarantee::Processes, Guarantee::Sockets];
+
+/// A home with a project and secrets in it, and somebody outside who is not to be touched.
+struct Room {
+    dir: tempfile::TempDir,
+    outside: Child,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = self.outside.kill();
+        let _ = self.outside.wait();
+    }
+}
+
+/// Runs a program as an ordinary user, also where the tests run as root.
+fn as_user(program: &Path) -> Command {
+    if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        return command;
+    }
+    Command::new(program)
+}
+
+impl Room {
+    fn new(above: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("room-").tempdir_in(above).unwrap();
+        for name in ["wt", "out", "tmp", "work", "home/.ssh", "home/.config"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        for (name, text) in [("work/queue", "queue\n"), ("home/.ssh/id", "secret\n"), ("home/.netrc", "secret\n")] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        // Where others may go: the directory of the build may be nobody's business.
+        fs::copy(SHIM, dir.path().join("shim")).unwrap();
+        let all = ["", "wt", "out", "tmp", "work", "home", "home/.ssh", "home/.config", "shim"];
+        let files = ["work/queue", "home/.ssh/id", "home/.netrc"];
+        for (names, mode) in [(&all[..], 0o755), (&files[..], 0o644)] {
+            for name in names {
+                fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+                if rustix::process::geteuid().is_root() {
+                    std::os::unix::fs::chown(dir.path().join(name), Some(65534), Some(65534)).unwrap();
+                }
+            }
+        }
+        let outside = as_user(Path::new("sleep")).arg("600").env("WORD", "secret").spawn().unwrap();
+        Self { dir, outside }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn profile(&self, namespace: bool) -> Profile {
+        Profile {
+            require: BTreeSet::from(USUAL),
+            write: vec![self.at("wt"), self.at("home/.config")],
+            private: vec![(self.at("tmp"), "/tmp".into())],
+            deny: vec![self.at("home/.ssh"), self.at("home/.netrc")],
+            mask: vec!["/run".into()],
+            read: vec![self.dir.path().into()],
+            namespace,
+            report: self.at("out/confined.json"),
+            ..Profile::default()
+        }
+    }
+
+    fn run(&self, profile: &Profile, argv: &[&str]) -> Output {
+        let file = self.at("out/sandbox.json");
+        fs::write(&file, serde_json::to_vec(profile).unwrap()).unwrap();
+        let _ = fs::remove_file(&profile.report);
+        let mut command = as_user(&self.at("shim"));
+        command.arg("confine").arg(&file).arg("--").args(argv).current_dir(self.at("wt"));
+        command.env("ROOM", self.dir.path()).env("HOME", self.at("home")).env("OUTSIDE", self.outside.id().to_string());
+        command.output().unwrap()
+    }
+
+    fn report(&self) -> Report {
+        serde_json::from_slice(&fs::read(self.at("out/confined.json")).unwrap()).unwrap()
+    }
+
+    /// Tries something by a shell; answers what it said when it was refused.
+    fn tries(&self, profile: &Profile, script: &str) -> Result<String, String> {
+        let output = self.run(profile, &["sh", "-c", script]);
+        assert!(self.report().applied, "{script}: {:?}", self.report());
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        if output.status.success() { Ok(said.concat()) } else { Err(said.concat()) }
+    }
+}
+
+/// Whether this machine lets an ordinary user make namespaces.
+fn has_namespaces() -> bool {
+    as_user(Path::new("unshare")).args(["-Urm", "true"]).status().is_ok_and(|status| status.success())
+}
+
+/// What is tried, and what it ends with: with a namespace, and without. Nothing means that it works.
+const TRIES: &[(&str, &str, &str)] = &[
+    ("echo x > own", "", ""),
+    ("echo x >> ~/.config/own", "", ""),
+    ("echo x >> $ROOM/work/queue", "Read-only file system", "Permission denied"),
+    ("echo x > $ROOM/work/new", "Read-only file system", "Permission denied"),
+    ("rm $ROOM/work/queue", "Read-only file system", "Permission denied"),
+    ("truncate -s0 $ROOM/work/queue", "Read-only file system", "Permission denied"),
+    ("mv $ROOM/work/queue .", "Read-only file system|Permission denied", "Permission denied|cross-device"),
+    ("ln $ROOM/work/queue hard", "ross-device", "ross-device|Permission denied"),
+    ("ln -s $ROOM/work/queue link && echo x >> link", "Read-only file system", "Permission denied"),
+    ("echo x >> ~/.bashrc", "Read-only file system", "Permission denied"),
+    ("touch $ROOM/work/queue", "Read-only file system", ""),
+    ("chmod 600 $ROOM/work/queue", "Read-only file system", ""),
+    ("cat ~/.ssh/id", "No such file", "Permission denied"),
+    ("cat ~/.netrc", "Permission denied", "Permission denied"),
+    ("ln -s ~/.ssh/id key && cat key", "No such file", "Permission denied"),
+    ("cat /proc/self/root$HOME/.ssh/id", "No such file", "Permission denied"),
+    ("cat /proc/$OUTSIDE/root$HOME/.ssh/id", "Permission denied", "Permission denied"),
+    ("cat /proc/$OUTSIDE/environ", "Permission denied", "Permission denied"),
+    ("kill -0 $OUTSIDE", "not permitted", "not permitted"),
+    ("prlimit --cpu=1 --pid $OUTSIDE", "not permitted", "not permitted"),
+    ("renice 19 $OUTSIDE", "not permitted", "not permitted"),
+    ("unshare -Urm true", "denied|not permitted", "denied|not permitted"),
+    ("umount ~/.ssh", "must be superuser|not permitted|denied", "not mounted|must be superuser"),
+    ("echo x > /tmp/own && cat /tmp/own", "", "Permission denied"),
+    ("echo x > /dev/null", "", ""),
+    ("python3 -c 'import os; os.openpty()'", "", ""),
+    ("python3 -c 'import socket; socket.socketpair()'", "", ""),
+    ("python3 -c 'import socket; socket.socket(socket.AF_UNIX)'", "", "not permitted"),
+    ("python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'", "not permitted", "not permitted"),
+    ("python3 -c 'import socket; socket.socket(2, 1, 262)'", "not permitted", "not permitted"),
+];
+
+fn all_tries(namespace: bool) {
+    let room = Room::new("/var/tmp");
+    let profile = room.profile(namespace);
+    for (script, with, without) in TRIES {
+        let expected = if namespace { with } else { without };
+        let met = match room.tries(&profile, script) {
+            Ok(_) => expected.is_empty(),
+            Err(said) => !expected.is_empty() && expected.split('|').any(|words| said.contains(words)),
+        };
+        assert!(met, "{script}: {:?}, expected {expected:?}", room.tries(&profile, script));
+    }
+    assert_eq!(fs::read_to_string(room.at("work/queue")).unwrap(), "queue\n");
+    assert_eq!(room.report().means.namespace, namespace);
+}
+
+#[test]
+fn with_a_namespace_nothing_outside_is_written_read_or_reached() {
+    if has_namespaces() {
+        all_tries(true);
+    }
+}
+
+#[test]
+fn without_a_namespace_no_more_is_possible_than_the_guarantees_say() {
+    all_tries(false);
+}
+
+#[test]
+fn a_project_below_the_private_tmp_is_worked_on_all_the_same() {
+    let room = Room::new("/tmp");
+    for namespace in [true, false] {
+        let mut profile = room.profile(namespace);
+        profile.private.truncate(usize::from(namespace));
+        assert_eq!(room.tries(&profile, "echo x > own && cat own $ROOM/work/queue"), Ok("x\nqueue\n".into()));
+        assert!(room.tries(&profile, "echo x >> $ROOM/work/queue").is_err());
+    }
+}
+
+#[test]
+fn without_a_network_a_program_reaches_its_own_servers_and_nobody_elses() {
+    let room = Room::new("/var/tmp");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = format!("python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 5)'");
+    let own = "python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 0)); \
+               socket.create_connection(s.getsockname(), 5)'";
+    let all = room.profile(true);
+    assert!(room.tries(&all, &connect).is_ok(), "the network is open by default");
+    let none = |namespace| Profile { network: Network::None, ..room.profile(namespace) };
+    assert!(room.tries(&none(false), &connect).unwrap_err().contains("not permitted"));
+    if has_namespaces() {
+        assert!(room.tries(&none(true), &connect).unwrap_err().contains("refused"));
+        assert_eq!(room.tries(&none(true), own), Ok(String::new()));
+    }
+    let ports = |ports| Profile { network: Network::Ports(ports), ..room.profile(true) };
+    assert!(room.tries(&ports(vec![port]), &connect).is_ok());
+    assert!(room.tries(&ports(vec![1]), &connect).unwrap_err().contains("denied"));
+    let udp = "python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)'";
+    assert!(room.tries(&ports(vec![port]), udp).unwrap_err().contains("not permitted"));
+}
+
+#[test]
+fn what_cannot_be_given_is_refused_before_anything_runs() {
+    let room = Room::new("/var/tmp");
+    for (most, missing) in [(0, "files, secrets, environ, processes"), (2, "files, processes"), (5, "processes")] {
+        let profile = Profile { most: Some(most), ..room.profile(false) };
+        let output = room.run(&profile, &["sh", "-c", "echo ran > ran"]);
+        let report = room.report();
+        assert_eq!((output.status.code(), report.applied), (Some(125), false), "{report:?}");
+        let error = report.error.unwrap();
+        assert!(error.starts_with(&format!("failed to give the guarantee {missing}: it needs ")), "{error}");
+    }
+    assert!(!room.at("wt/ran").exists());
+}
+
+#[test]
+fn a_path_that_is_missing_or_a_profile_that_is_unknown_runs_nothing() {
+    let room = Room::new("/var/tmp");
+    let mut profile = room.profile(true);
+    profile.write.push(room.at("gone"));
+    if has_namespaces() {
+        assert_eq!(room.run(&profile, &["true"]).status.code(), Some(125));
+        assert!(room.report().error.unwrap().contains("gone"));
+    }
+    fs::remove_file(room.at("out/confined.json")).ok();
+    fs::write(room.at("out/sandbox.json"), r#"{"mode": "new"}"#).unwrap();
+    let mut command = as_user(&room.at("shim"));
+    let output = command.arg("confine").arg(room.at("out/sandbox.json")).args(["--", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(!room.at("out/confined.json").exists());
+}
+
+#[test]
+fn the_report_says_what_was_given_and_why_a_program_was_not_there() {
+    let room = Room::new("/var/tmp");
+    let output = room.run(&room.profile(true), &["/no/such/program"]);
+    assert_eq!(output.status.code(), Some(127));
+    let report = room.report();
+    assert!(report.applied && report.exec.unwrap().contains("No such file"));
+    assert!(report.guarantees.is_superset(&BTreeSet::from(USUAL)));
+    assert_eq!(report.guarantees.contains(&Guarantee::Metadata), has_namespaces());
+}
