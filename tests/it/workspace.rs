@@ -23,6 +23,7 @@ use oodatcaa_git::{
 use crate::support::{eventually, git};
 
 mod again;
+mod own;
 mod private;
 
 /// A repository with a project in it, and a place for its worktrees.

@@ -128,17 +128,24 @@ fn is_risky(path: &str) -> bool {
 
 /// Returns the git operation that is half done in a checkout.
 pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>> {
-    let there = |name: &str| checkout.admin.join(name).exists();
-    let found = match () {
+    let found = match half_done(&checkout.admin) {
+        // A merge without conflicts is ended by the commit of the rest.
+        None if !checkout.git.run(&["ls-files", "-u", "-z"])?.is_empty() => Some("a merge with conflicts"),
+        found => found,
+    };
+    Ok(found)
+}
+
+/// Returns what the files of a repository say to be half done.
+pub(super) fn half_done(admin: &std::path::Path) -> Option<&'static str> {
+    let there = |name: &str| admin.join(name).exists();
+    match () {
         () if there("rebase-merge") || there("rebase-apply") => Some("a rebase"),
         () if there("CHERRY_PICK_HEAD") => Some("a cherry-pick"),
         () if there("REVERT_HEAD") => Some("a revert"),
         () if there("BISECT_LOG") => Some("a bisection"),
-        // A merge without conflicts is ended by the commit of the rest.
-        () if !checkout.git.run(&["ls-files", "-u", "-z"])?.is_empty() => Some("a merge with conflicts"),
         () => None,
-    };
-    Ok(found)
+    }
 }
 
 #[cfg(test)]
