@@ -1,11 +1,14 @@
-//! The worker's program; with `shim` as its first argument the shim of one attempt, with `acp` the
-//! client of an agent that speaks the Agent Client Protocol.
+//! The worker's program; with `shim` as its first argument the shim of one attempt, with `confine` what takes rights
+//! from itself and becomes an agent's program, with `acp` the client of an agent that speaks the Agent Client Protocol.
 
 use std::process::ExitCode;
+
+use oodatcaa_process::confine;
 
 fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
         Some(mode) if mode == "shim" => oodatcaa_process::shim::main(),
+        Some(mode) if mode == confine::MODE => confine::main(),
         Some(mode) if mode == oodatcaa_agent::acp::MODE => oodatcaa_agent::acp::main(),
         _ => {
             // Where tests slow a worker's disk down or let it fail, by the environment.
