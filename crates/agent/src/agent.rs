@@ -106,6 +106,28 @@ impl Agent {
         self.program_in(path, cwd, cwd)
     }
 
+    /// Returns what is wrong with its configuration inside our sandbox, where its program brings none of its own:
+    /// [`Agent::problem`], and permissions that only its own sandbox could keep.
+    pub fn problem_sandboxed(&self) -> Option<BadAgent> {
+        let permitted = |found: &Descriptor| found.args.permitted(self.config.permissions.as_deref(), true).err();
+        let what = |word| {
+            format!(
+                "its permission `{word}` is kept by its own sandbox, which does not work inside ours; write \
+                 `nested = true` in `[agents.{name}.sandbox]`, or other permissions",
+                name = self.name
+            )
+        };
+        self.bad.clone().or_else(|| {
+            let word = self.descriptor().filter(|_| self.config.argv.is_empty()).and_then(permitted)?;
+            Some(BadAgent { name: self.name.clone(), what: what(word) })
+        })
+    }
+
+    /// Returns what is wrong with its configuration for this attempt.
+    pub(crate) fn problem_of(&self, assignment: &Assignment) -> Option<BadAgent> {
+        if assignment.sandboxed { self.problem_sandboxed() } else { self.bad.clone() }
+    }
+
     pub(crate) fn program_in(&self, path: &str, project: &Path, workspace: &Path) -> String {
         match &self.descriptor {
             Some(descriptor) if self.config.argv.is_empty() => {
@@ -187,7 +209,7 @@ impl Agent {
         let path = env.get("PATH").map_or("", String::as_str);
         let (argv, on_stdin) = match self.descriptor() {
             // A configuration that was refused executes nothing: an empty argv cannot start.
-            _ if self.bad.is_some() => (Vec::new(), false),
+            _ if self.problem_of(assignment).is_some() => (Vec::new(), false),
             Some(descriptor) => {
                 cli::head(&assignment.prompt_file());
                 let program = self.program(path, &assignment.workspace);

@@ -28,7 +28,7 @@ impl Agent {
         exit: &Exit,
         watched: Option<&Watcher>,
     ) -> Outcome {
-        if let Some(bad) = self.problem() {
+        if let Some(bad) = self.problem_of(assignment) {
             return Outcome::failed(Class::Config, format!("cannot {bad}"));
         }
         let late = LazyCell::new(|| watched_late(descriptor, assignment));

@@ -133,12 +133,43 @@ pub struct Args {
     pub permissions: BTreeMap<String, Vec<String>>,
     /// The one that is picked when nobody says.
     pub(crate) permission: Option<String>,
+    /// Those that lean on a sandbox of the program's own, which breaks inside ours.
+    pub(crate) own_sandbox: Vec<String>,
     /// `{session}`.
     pub(crate) resume: Vec<String>,
     /// Always there, last.
     pub(crate) prompt: Vec<String>,
     /// With the dialect `acp`: the agent's own arguments; all others are our client's.
     pub(crate) agent: Vec<String>,
+}
+
+/// The permissions that are picked by themselves inside our sandbox.
+const SANDBOXED: &str = "sandboxed";
+
+/// The permissions under which nothing is changed; whoever asks for them gets nothing else in their place.
+const PLAN: &str = "plan";
+
+impl Args {
+    /// Lists the words that a configuration may use for its permissions.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.permissions.keys().map(String::as_str).filter(|word| *word != SANDBOXED)
+    }
+
+    /// Returns the arguments for the permissions that a configuration asks for, if for any. Fails with the word where
+    /// it cannot be kept inside our sandbox.
+    ///
+    /// Inside our sandbox the program's own gives way: what it kept in, ours keeps in. A word that only says what the
+    /// program has to ask for stays as it was written.
+    pub(crate) fn permitted(&self, asked: Option<&str>, sandboxed: bool) -> Result<&[String], String> {
+        let freed = self.permissions.get(SANDBOXED).filter(|_| sandboxed);
+        let leans = |word: &str| self.own_sandbox.iter().any(|own| own == word);
+        let word = asked.or(self.permission.as_deref());
+        match (word, freed) {
+            (Some(PLAN), Some(_)) if leans(PLAN) => Err(PLAN.into()),
+            (word, Some(freed)) if asked.is_none() || word.is_some_and(leans) => Ok(freed),
+            (word, _) => Ok(word.and_then(|word| self.permissions.get(word)).map_or(&[], Vec::as_slice)),
+        }
+    }
 }
 
 /// The way of a prompt to the program.

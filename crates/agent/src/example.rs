@@ -18,5 +18,6 @@ pub fn assignment(rule: &RoleRule, project: &Path, run_dir: &Path) -> Assignment
         run_dir: run_dir.into(),
         resume: None,
         home: None,
+        sandboxed: false,
     }
 }

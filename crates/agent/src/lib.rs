@@ -68,6 +68,9 @@ pub struct Assignment {
     pub resume: Option<String>,
     /// The slot's directory for the program's own state; the user's own place when absent.
     pub home: Option<PathBuf>,
+    /// Our sandbox is around the program, so that a sandbox of its own would break: `false` with `nested`, where it
+    /// brings one.
+    pub sandboxed: bool,
 }
 
 impl Assignment {

@@ -93,6 +93,7 @@ impl Run {
             workspace: layout.root().to_owned(),
             resume: None,
             home: None,
+            sandboxed: false,
             task,
             lease,
         };

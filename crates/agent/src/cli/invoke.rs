@@ -23,9 +23,9 @@ pub(crate) fn check(config: &AgentConfig, descriptor: &Descriptor) -> Result<(),
         return Err("it names a `model`, and its adapter has no argument for one".into());
     }
     if let Some(permissions) = &config.permissions
-        && !descriptor.args.permissions.contains_key(permissions)
+        && !descriptor.args.words().any(|word| word == permissions)
     {
-        let known: Vec<&str> = descriptor.args.permissions.keys().map(String::as_str).collect();
+        let known: Vec<&str> = descriptor.args.words().collect();
         return Err(format!("its permissions are `{permissions}`; its adapter has: {}", known.join(", ")));
     }
     if config.argv.is_empty() && descriptor.program.names.is_empty() {
@@ -86,9 +86,8 @@ pub(crate) fn arguments(
         let filled: Option<Vec<String>> = group.iter().map(|argument| argv::filled(argument, &value)).collect();
         filled.unwrap_or_default()
     };
-    let permission = config.permissions.as_ref().or(args.permission.as_ref());
-    let permission = permission.and_then(|name| args.permissions.get(name));
-    let may = permission.map(|arguments| group(arguments)).unwrap_or_default();
+    // A word that cannot be kept is a problem of the configuration, which executes nothing.
+    let may = group(args.permitted(config.permissions.as_deref(), assignment.sandboxed).unwrap_or_default());
     let (model, resume, further) = (group(&args.model), group(&args.resume), argv::fill(&config.args, assignment));
     let own_argv = (!config.argv.is_empty()).then(|| argv::fill(&config.argv, assignment));
     if descriptor.dialect == Dialect::Acp {

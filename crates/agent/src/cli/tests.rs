@@ -49,6 +49,59 @@ fn codex_resumes_behind_its_options_and_reads_standard_input() {
     assert_eq!(argv[10..], rest);
 }
 
+/// What the permissions of a configuration become, outside of our sandbox and inside.
+fn permitted(adapter: &str, word: Option<&str>) -> [Vec<String>; 2] {
+    let config = AgentConfig { permissions: word.map(String::from), ..config(adapter) };
+    [false, true].map(|sandboxed| argv(&config, |assignment| assignment.sandboxed = sandboxed))
+}
+
+#[test]
+fn inside_our_sandbox_the_programs_own_gives_way_and_what_it_must_ask_for_stays() {
+    let has = |argv: &[String], word: &str| argv.iter().any(|argument| argument == word);
+    for (adapter, word, outside, inside) in [
+        ("claude", None, "acceptEdits", "--dangerously-skip-permissions"),
+        ("claude", Some("edits"), "acceptEdits", "acceptEdits"),
+        ("claude", Some("auto"), "auto", "auto"),
+        ("claude", Some("plan"), "plan", "plan"),
+        ("codex", None, "workspace-write", "--dangerously-bypass-approvals-and-sandbox"),
+        ("codex", Some("edits"), "workspace-write", "--dangerously-bypass-approvals-and-sandbox"),
+        ("codex", Some("auto"), "workspace-write", "--dangerously-bypass-approvals-and-sandbox"),
+        ("gemini", None, "auto_edit", "yolo"),
+        ("gemini", Some("plan"), "plan", "plan"),
+        ("qwen", None, "auto-edit", "yolo"),
+        ("qwen", Some("edits"), "auto-edit", "auto-edit"),
+        ("opencode", None, "json", "--auto"),
+    ] {
+        let [without, within] = permitted(adapter, word);
+        assert!(has(&without, outside), "{adapter} {word:?}: {without:?}");
+        assert!(has(&within, inside), "{adapter} {word:?}: {within:?}");
+        assert_eq!(has(&within, outside), outside == inside || outside == "json", "{adapter} {word:?}: {within:?}");
+    }
+    // Without a row for it there is nothing to put in the place of what it has.
+    let [without, within] = permitted("copilot", None);
+    assert_eq!(without, within);
+}
+
+#[test]
+fn permissions_that_only_the_programs_own_sandbox_could_keep_are_refused_inside_ours() {
+    let [without, within] = permitted("codex", Some("plan"));
+    assert!(without.contains(&"read-only".into()));
+    assert_eq!(within, Vec::<String>::new(), "nothing is executed");
+    let plan = open("x", &AgentConfig { permissions: Some("plan".into()), ..config("codex") });
+    assert_eq!(plan.problem(), None);
+    let error = plan.problem_sandboxed().expect("refused").to_string();
+    assert!(error.contains("`plan` is kept by its own sandbox"), "{error}");
+    assert!(error.contains("`nested = true` in `[agents.x.sandbox]`"), "{error}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let inside = Assignment { sandboxed: true, ..assignment(dir.path()) };
+    let outcome = plan.outcome(&inside, &Exit::unknown(), None);
+    assert!(matches!(&outcome, Outcome::Failed { class: Class::Config, .. }), "{outcome:?}");
+    // Nobody asks for it by name: outside of our sandbox it would be everything.
+    let named = open("x", &AgentConfig { permissions: Some("sandboxed".into()), ..config("codex") });
+    let error = named.problem().expect("refused").to_string();
+    assert_eq!(error, "use agent `x`: its permissions are `sandboxed`; its adapter has: all, auto, edits, plan");
+}
+
 #[test]
 fn a_name_that_could_be_an_option_or_a_template_is_none() {
     for bad in ["--dangerously", "a b", "{title}", "", "x\ny"] {

@@ -52,9 +52,15 @@ fn args(descriptor: &Descriptor) -> Result<(), String> {
         }
     }
     if let Some(name) = &args.permission
-        && !args.permissions.contains_key(name)
+        && !args.words().any(|word| word == name)
     {
         return Err(format!("`args.permission` is `{name}`, which `args.permissions` does not have"));
+    }
+    if let Some(word) = args.own_sandbox.iter().find(|word| !args.words().any(|known| known == word.as_str())) {
+        return Err(format!("`args.own_sandbox` names `{word}`, which `args.permissions` does not have"));
+    }
+    if !args.own_sandbox.is_empty() && args.permissions.len() == args.words().count() {
+        return Err("`args.own_sandbox` needs `args.permissions.sandboxed`, which takes their place".into());
     }
     let sees_file = argv::mentions(args.base.iter().chain(&args.prompt), "prompt_file");
     if descriptor.prompt.via == Via::File && !sees_file {
