@@ -23,7 +23,7 @@ const SIM: &str = env!("CARGO_BIN_EXE_agent-sim");
 pub(crate) fn assignment_in(root: &Path, role: &Role, task: &str, token: u64) -> Assignment {
     let task = Task::new(TaskId::parse(task).expect("a good id"), Status::READY);
     let run_dir = root.join(".oodatcaa/runs").join(task.id.as_str()).join(token.to_string());
-    fs::create_dir_all(&run_dir).expect("made");
+    fs::create_dir_all(run_dir.join(agent::OUT_DIR)).expect("made");
     let rule = Workflow::shipped().rule(role).expect("ships").clone();
     let mut assignment = agent::example::assignment(&rule, root, &run_dir);
     assignment.lease = Lease {

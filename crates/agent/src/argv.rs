@@ -10,8 +10,18 @@ use super::Assignment;
 use oodatcaa_core::text;
 
 /// The placeholders that an argv template may name.
-pub(crate) const PLACEHOLDERS: &[&str] =
-    &["prompt_file", "task_id", "role", "run_dir", "result_file", "workspace", "project", "attempt", "title"];
+pub(crate) const PLACEHOLDERS: &[&str] = &[
+    "prompt_file",
+    "task_id",
+    "role",
+    "run_dir",
+    "out_dir",
+    "result_file",
+    "workspace",
+    "project",
+    "attempt",
+    "title",
+];
 
 /// The longest title that is put into an argument, in characters; the kernel bounds the whole argv.
 const LONGEST_TITLE: usize = 500;
@@ -145,6 +155,7 @@ pub(super) fn value(name: &str, assignment: &Assignment) -> Option<String> {
         "task_id" => assignment.task.id.to_string(),
         "role" => assignment.rule.role.to_string(),
         "run_dir" => path(&assignment.run_dir),
+        "out_dir" => path(&assignment.out_dir()),
         "result_file" => path(&assignment.result_file()),
         "workspace" => path(&assignment.workspace),
         "project" => path(&assignment.project),

@@ -167,7 +167,7 @@ fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: 
     };
     let began = Instant::now();
     let tried = std::fs::create_dir_all(&home)
-        .and_then(|()| std::fs::create_dir_all(&assignment.run_dir))
+        .and_then(|()| std::fs::create_dir_all(assignment.out_dir()))
         .and_then(|()| std::fs::create_dir_all(&assignment.workspace))
         .and_then(|()| std::fs::write(assignment.prompt_file(), "# Task\n\nSay hello.\n"))
         .and_then(|()| execute(&super::open(name, &config), &assignment, shim));

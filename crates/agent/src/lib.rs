@@ -49,6 +49,9 @@ pub use environment::{environment, find_program};
 pub use observation::{Observation, Stream};
 pub use watcher::{Loop, Watcher};
 
+/// The agent's directory below that of its attempt.
+pub const OUT_DIR: &str = "agent";
+
 /// Everything an agent is told about its attempt.
 #[derive(Clone, Debug)]
 pub struct Assignment {
@@ -79,9 +82,20 @@ impl Assignment {
         self.run_dir.join("prompt.md")
     }
 
-    /// Returns where the agent may write its result.
+    /// Returns the one directory below the attempt's own that is the agent's: it may write there, and what stands there
+    /// is its word.
+    pub fn out_dir(&self) -> PathBuf {
+        self.run_dir.join(OUT_DIR)
+    }
+
+    /// Returns where the agent may write its result. In a directory, as programs write files by renaming another.
     pub fn result_file(&self) -> PathBuf {
-        self.run_dir.join("result.json")
+        self.out_dir().join(result::FILE)
+    }
+
+    /// Returns where its result is kept for others once it has ended.
+    pub fn answer_file(&self) -> PathBuf {
+        self.run_dir.join(result::FILE)
     }
 }
 
@@ -95,7 +109,7 @@ pub(crate) mod tests {
 
     pub(crate) fn assignment(root: &Path) -> Assignment {
         let run_dir = root.join("run");
-        std::fs::create_dir_all(&run_dir).expect("a directory");
+        std::fs::create_dir_all(run_dir.join(OUT_DIR)).expect("a directory");
         let mut assignment =
             example::assignment(Workflow::shipped().rule(&Role::BUILDER).expect("ships"), root, &run_dir);
         assignment.task = Task::new(TaskId::parse("P001-B03").expect("a good id"), Status::READY);

@@ -18,6 +18,9 @@ use oodatcaa_sys::files::{self, Why};
 /// The largest result file that is read, in bytes.
 pub const LARGEST: u64 = 4 * 1024 * 1024;
 
+/// Its name, in the agent's directory; the attempt's directory keeps a copy of ours without secrets.
+pub const FILE: &str = "result.json";
+
 /// The most tasks that one result may propose.
 pub(crate) const MOST_TASKS: usize = 200;
 
@@ -143,11 +146,10 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
     })
 }
 
-/// Returns the text of a result file with its secrets masked, where it holds any.
+/// Returns the text of a result file with its secrets masked; `None` when there is none that can be read.
 pub fn masked(path: &Path, secrets: &[String]) -> Option<String> {
     let text = String::from_utf8(bytes(path).ok()??).ok()?;
-    let masked = output::mask(&text, secrets);
-    (masked != text).then_some(masked)
+    Some(output::mask(&text, secrets))
 }
 
 /// Reads the text of a result file.

@@ -29,7 +29,7 @@ pub struct Loop {
 /// Looks at an attempt's output while it is written.
 pub struct Watcher {
     reader: Reader,
-    run_dir: PathBuf,
+    out_dir: PathBuf,
     before: Option<sessions::Before>,
     seen: Observation,
     /// The waits that the program announced: their count, and the end of the last.
@@ -46,8 +46,8 @@ impl Watcher {
             .as_ref()
             .filter(|_| descriptor.map.cumulative)
             .map(|session| sessions::before(&assignment.run_dir, session));
-        let run_dir = assignment.run_dir.clone();
-        Self { reader: Reader::new(descriptor), run_dir, before, seen: Observation::default(), waits: (0, None) }
+        let out_dir = assignment.out_dir();
+        Self { reader: Reader::new(descriptor), out_dir, before, seen: Observation::default(), waits: (0, None) }
     }
 
     /// Returns all that was read, for the judgement at the end.
@@ -126,7 +126,7 @@ impl Watcher {
 
     /// Takes in the end of both streams, and the file that the program may have left.
     pub fn finish(&mut self, now: Duration) {
-        self.reader.finish(&self.run_dir, now);
+        self.reader.finish(&self.out_dir, now);
         self.look();
     }
 

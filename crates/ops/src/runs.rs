@@ -13,6 +13,7 @@ use crate::{
     ErrorKind, Failure, Project, find_id,
     view::{AttemptDetail, AttemptView, FileView, GateView, Moment, StopView},
 };
+use oodatcaa_agent as agent;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Data, Event, LeaseState, RunName, Snapshot, TaskId, Token, lease::LeaseHealth, manual};
 use oodatcaa_sys::files;
@@ -195,16 +196,22 @@ impl Project {
         let (root, dir) = (layout.root(), dir(layout, snapshot, &task, attempt.token));
         let object =
             |name: &str| serde_json::from_slice(&files::read(root, &dir.join(name), files::RECORD).ok()??).ok();
-        let file = |entry: files::Entry| {
-            let meta = files::look(root, &dir.join(&entry.name)).ok().flatten().filter(Metadata::is_file)?;
-            Some(FileView { name: entry.name.to_string_lossy().into_owned(), bytes: meta.len() })
+        // What the agent left stands in a directory of its own.
+        let listed = |below: &str| -> Vec<FileView> {
+            let file = |entry: files::Entry| {
+                let name = Path::new(below).join(&entry.name);
+                let meta = files::look(root, &dir.join(&name)).ok().flatten().filter(Metadata::is_file)?;
+                Some(FileView { name: name.to_string_lossy().into_owned(), bytes: meta.len() })
+            };
+            let there = files::list(root, &dir.join(below), 1_000).ok().flatten();
+            there.unwrap_or_default().into_iter().filter_map(file).collect()
         };
-        let files = files::list(root, &dir, 1_000)?.unwrap_or_default();
+        let files = ["", agent::OUT_DIR].into_iter().flat_map(listed).collect();
         Ok(AttemptDetail {
             record: object("attempt.json"),
             exit: object("exit.json"),
             result: object("result.json"),
-            files: files.into_iter().filter_map(file).collect(),
+            files,
             attempt,
         })
     }

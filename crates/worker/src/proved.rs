@@ -3,7 +3,7 @@
 //! Nothing between claim and settlement leaves this file early: whatever goes wrong becomes an outcome, and the outcome is
 //! settled.
 
-use std::{sync::Arc, thread};
+use std::{path::PathBuf, sync::Arc, thread};
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -140,7 +140,7 @@ impl Proved {
         // Before anything of what the agent said reaches record, journal or log.
         let secrets = run.secrets();
         let outcome = agent::output::mask_outcome(self.outcome, &secrets);
-        mask_result(&run, &secrets);
+        keep_answer(&run, &secrets);
         if let Some(workspace) = &workspace {
             if !outcome.is_success() {
                 run.beside(|| sweep::save_work(workspace, &id, token));
@@ -192,20 +192,23 @@ fn return_worktree(run: &mut Run, workspace: &Workspace) {
 
 /// Keeps what the agent decided and what it wanted others to know; its words, bounded, and no more than that.
 fn keep_words(run: &mut Run, secrets: &[String]) {
-    let Ok(Some(result)) = agent::result::read(&run.assignment.result_file()) else { return };
-    // Masked once more: the file could not be written over where its disk is full.
+    let read = |file: PathBuf| agent::result::read(&file).ok().flatten();
+    let moved = read(run.assignment.answer_file());
+    let Some(result) = moved.or_else(|| read(run.assignment.result_file())) else { return };
+    // Masked once more: where the disk is full the file could not be moved.
     let shown = |words: &str| text::cut(&agent::output::mask(&text::one_line(words), secrets), LONGEST_WORDS);
     run.record.found.decisions = result.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
     let messages = result.messages.iter().take(MOST_WORDS);
     run.record.found.messages = messages.map(|mail| shown(&format!("{}: {}", mail.to, mail.text))).collect();
 }
 
-/// Masks secrets in the agent's result file, which is shown to people and programs; its raw output is its own.
-fn mask_result(run: &Run, secrets: &[String]) {
-    let path = run.assignment.result_file();
-    if let Some(masked) = agent::result::masked(&path, secrets)
-        && let Err(error) = files::write_atomic(run.shared.setup.layout.root(), &path, masked.as_bytes(), Durable::No)
-    {
-        log::warn!("cannot mask the secrets in an answer: failed to {}", chain(&error));
+/// Moves the agent's result file to where people and programs are shown it, without its secrets; the raw output is the
+/// agent's own.
+fn keep_answer(run: &Run, secrets: &[String]) {
+    let (root, raw) = (run.shared.setup.layout.root(), run.assignment.result_file());
+    let Some(masked) = agent::result::masked(&raw, secrets) else { return };
+    let kept = files::write_atomic(root, &run.assignment.answer_file(), masked.as_bytes(), Durable::No);
+    if let Err(error) = kept.and_then(|()| files::remove(root, &raw)) {
+        log::warn!("cannot keep an answer: failed to {}", chain(&error));
     }
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::{
     follow::{AgentWatch, Child},
-    prepare::Prepared,
+    prepare::{Prepared, cannot_write},
     prompt, resume,
     run::Run,
 };
 use oodatcaa_agent::Watcher;
 use oodatcaa_core::{Class, Outcome, budget, text};
 use oodatcaa_process::{Attempt, Limits, StopCause};
+use oodatcaa_sys::files;
 
 /// An agent at work.
 pub(crate) struct Running {
@@ -28,6 +29,9 @@ impl Running {
         let shim = run.shared.setup.shims.take();
         let resume = resume::open(run, prepared.workspace.as_ref())?;
         prompt::write(run, prepared, resume.as_ref())?;
+        let out = run.assignment.out_dir();
+        files::make_dir(run.shared.setup.layout.root(), &out)
+            .map_err(|error| cannot_write(&out.display().to_string(), &error.into()))?;
         let agent = run.shared.agent(&run.lease().by);
         let mut invocation = agent.invocation(&run.assignment);
         invocation.env.extend(run.env.clone());

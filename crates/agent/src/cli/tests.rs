@@ -21,8 +21,15 @@ fn argv(config: &AgentConfig, change: impl FnOnce(&mut Assignment)) -> Vec<Strin
 #[test]
 fn a_group_without_its_value_is_left_out() {
     let plain = argv(&config("claude"), |_| {});
-    let expected =
-        ["claude", "-p", "--output-format", "stream-json", "--verbose", "--add-dir=ROOT/run", "--permission-mode"];
+    let expected = [
+        "claude",
+        "-p",
+        "--output-format",
+        "stream-json",
+        "--verbose",
+        "--add-dir=ROOT/run/agent",
+        "--permission-mode",
+    ];
     assert_eq!(plain[..7], expected);
     assert_eq!(plain[7..], ["acceptEdits"]);
     let full = argv(&AgentConfig { model: Some("opus".into()), ..config("claude") }, |assignment| {
@@ -42,7 +49,7 @@ fn codex_resumes_behind_its_options_and_reads_standard_input() {
     let argv = argv(&all, |assignment| {
         assignment.resume = Some("01a1".into());
     });
-    let expected = ["codex", "exec", "--json", "--skip-git-repo-check", "-C", "ROOT", "--add-dir", "ROOT/run"];
+    let expected = ["codex", "exec", "--json", "--skip-git-repo-check", "-C", "ROOT", "--add-dir", "ROOT/run/agent"];
     assert_eq!(argv[..8], expected);
     assert_eq!(argv[8..10], ["-c", "analytics.enabled=false"]);
     let rest = ["--dangerously-bypass-approvals-and-sandbox", "-m", "gpt-5", "-c", "x=1", "resume", "01a1", "-"];
@@ -311,7 +318,7 @@ fn a_result_file_has_its_say_about_a_success_only() {
     };
     let claude = open("x", &config("claude"));
     let write = |name: &str, text: &str| std::fs::write(assignment.run_dir.join(name), text).expect("written");
-    write("result.json", r#"{"outcome":"replan","summary":"why"}"#);
+    write("agent/result.json", r#"{"outcome":"replan","summary":"why"}"#);
     let end = |error: bool| {
         format!(
             "{{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":{error},\"api_error_status\":429,\"num_turns\":1,\"result\":\"words\"}}\n"
@@ -361,8 +368,8 @@ fn figures_that_stand_in_a_file_are_read_and_count_from_the_sessions_begin() {
     let cli = open("x", &config("copilot"));
     let run = |assignment: &Assignment, tokens: u64| {
         let usage = format!(r#"{{"modelMetrics":{{"m":{{"usage":{{"inputTokens":{tokens},"outputTokens":7}}}}}}}}"#);
-        std::fs::create_dir_all(&assignment.run_dir).expect("made");
-        std::fs::write(assignment.run_dir.join("usage.json"), usage).expect("written");
+        std::fs::create_dir_all(assignment.out_dir()).expect("made");
+        std::fs::write(assignment.out_dir().join("usage.json"), usage).expect("written");
         let end = "{\"type\":\"result\",\"sessionId\":\"s\",\"exitCode\":0}\n";
         std::fs::write(assignment.run_dir.join("stdout.log"), end).expect("written");
         let mut watcher = cli.watcher(assignment).expect("a dialect");
@@ -376,5 +383,5 @@ fn figures_that_stand_in_a_file_are_read_and_count_from_the_sessions_begin() {
     assignment.run_dir = dir.path().join("runs/2");
     assignment.resume = Some("s".into());
     assert_eq!(run(&assignment, 160), (Some(60), Some(0)));
-    assert!(cli.invocation(&assignment).argv.contains(&assignment.run_dir.join("usage.json").display().to_string()));
+    assert!(cli.invocation(&assignment).argv.contains(&assignment.out_dir().join("usage.json").display().to_string()));
 }

@@ -145,27 +145,24 @@ fn stage(run_dir: Option<&Path>) -> io::Result<Stage> {
         token: number("TOKEN").unwrap_or(0),
         nth: 1,
     };
-    if let Some(run_dir) = run_dir {
-        call.nth = 1 + earlier_calls(run_dir, &call);
+    let result_file = var("RESULT_FILE").map(PathBuf::from);
+    if let (Some(run_dir), Some(out)) = (run_dir, result_file.as_deref().and_then(Path::parent)) {
+        call.nth = 1 + earlier_calls(run_dir, out, &call);
         let note = json!({"simulated": true, "role": call.role, "call": call.nth});
-        std::fs::write(run_dir.join(NOTE), format!("{note}\n"))?;
+        std::fs::write(out.join(NOTE), format!("{note}\n"))?;
     }
-    Ok(Stage {
-        workspace: var("WORKSPACE").map_or(here, PathBuf::from),
-        result_file: var("RESULT_FILE").map(PathBuf::from),
-        criteria: 0,
-        call,
-    })
+    Ok(Stage { workspace: var("WORKSPACE").map_or(here, PathBuf::from), result_file, criteria: 0, call })
 }
 
-/// What a run leaves in its directory, so that later runs can count.
+/// What a run leaves in the agent's part of its directory, so that later runs can count.
 const NOTE: &str = "sim.json";
 
 /// Counts the runs of this role on this task before this one, told by the notes in the runs' directories.
-fn earlier_calls(run_dir: &Path, call: &Call) -> u32 {
+fn earlier_calls(run_dir: &Path, out: &Path, call: &Call) -> u32 {
+    let note = out.strip_prefix(run_dir).unwrap_or(Path::new("")).join(NOTE);
     let Some(runs) = run_dir.parent().and_then(|task| std::fs::read_dir(task).ok()) else { return 0 };
     let same_role = runs.flatten().filter(|run| run.path() != run_dir).filter(|run| {
-        let note = std::fs::read(run.path().join(NOTE)).ok();
+        let note = std::fs::read(run.path().join(&note)).ok();
         note.and_then(|note| serde_json::from_slice::<Value>(&note).ok()).is_some_and(|note| note["role"] == *call.role)
     });
     u32::try_from(same_role.count()).unwrap_or(u32::MAX)
