@@ -224,6 +224,7 @@ impl Agent {
             stdin: on_stdin.then(|| assignment.prompt_file()),
             stdout: assignment.run_dir.join("stdout.log"),
             stderr: assignment.run_dir.join("stderr.log"),
+            confine: None,
         }
     }
 

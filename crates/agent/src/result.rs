@@ -245,7 +245,7 @@ impl Question {
 /// Tells whether an agent may say this of itself: what follows from stops and from gates, only we can know.
 pub fn may_claim(class: Class) -> bool {
     class.policy() != Policy::Stop
-        && !matches!(class, Class::GateFailed | Class::NoEvidence | Class::Config | Class::Environment)
+        && !matches!(class, Class::GateFailed | Class::NoEvidence | Class::Config | Class::Environment | Class::Sandbox)
 }
 
 /// Returns a text of an agent as it goes on into queue and journal.

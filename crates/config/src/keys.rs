@@ -339,8 +339,9 @@ section! {
         /// Variables that it is given: text, or a secret by reference: `env:NAME`, `file:PATH` (mode 600).
         ("set.*"): Text(Form::EnvValue), Ignored like { MY_AGENT_KEY = "env:MY_KEY", MY_AGENT_RETRIES = "2" };
         /// The meaning of its exit codes: overloaded network agent_crashed rate_limited usage_limit auth_expired
-        /// agent_not_found config permission_denied environment context_overflow session_lost gate_failed no_evidence
-        /// agent_failed timeout silent protocol interrupted superseded cancelled budget_exceeded unclassified.
+        /// agent_not_found config permission_denied environment sandbox context_overflow session_lost gate_failed
+        /// no_evidence agent_failed timeout silent protocol interrupted superseded cancelled budget_exceeded
+        /// unclassified.
         ("exits.*"): Text(Form::Class), Ignored like { 75 = "rate_limited", 77 = "auth_expired" };
         /// Variables of one of its accounts. Each account is an agent `NAME@ACCOUNT` with a pool and a home of its own.
         /// A role that names `NAME` gets all of them: of those that are open the one whose window ends first works, and

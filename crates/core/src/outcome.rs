@@ -43,6 +43,7 @@ words! {
         Config = "config", Auth: "Our configuration, a prompt template or an argument is wrong.";
         PermissionDenied = "permission_denied", Auth: "The agent or we may not do what is needed.";
         Environment = "environment", Auth: "The machine or the project lacks what every attempt needs: room, a program, a gate that can be green.";
+        Sandbox = "sandbox", Auth: "The attempt could not be confined as it has to be, so nothing ran.";
         ContextOverflow = "context_overflow", Context: "The model's context is full.";
         SessionLost = "session_lost", Context: "The session to resume is not there.";
         GateFailed = "gate_failed", Work: "A gate said no.";

@@ -51,6 +51,10 @@ pub struct Invocation {
     pub stdout: PathBuf,
     /// The place where standard error goes, appended.
     pub stderr: PathBuf,
+    /// The profile that the program is confined by ([`confine::Profile::write`]); with nothing it has every right of
+    /// its user.
+    #[serde(default)]
+    pub confine: Option<PathBuf>,
 }
 
 /// How long and how much. A time or a number of bytes that is zero is no limit.

@@ -173,6 +173,7 @@ mod tests {
             stdin: None,
             stdout: "/o".into(),
             stderr: "/e".into(),
+            confine: None,
         };
         let limits =
             Limits { wall: None, silence: None, output: 1, memory: Some(7), grace: Duration::from_millis(1500) };

@@ -66,6 +66,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         stdin: None,
         stdout: log.clone(),
         stderr: log.clone(),
+        confine: None,
     };
     let limits = Limits {
         wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),

@@ -57,6 +57,7 @@ impl Bench {
             stdin: Some(file),
             stdout: self.run.path().join("stdout.log"),
             stderr: self.run.path().join("stderr.log"),
+            confine: None,
         };
         let shim = Path::new(env!("CARGO_BIN_EXE_agent-daemon"));
         Attempt::start(shim, self.run.path(), &invocation, limits).expect("a shim")

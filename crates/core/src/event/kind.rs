@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::payload::{
-    Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Spending,
-    Started, TaskChange, Unreadable, Worker,
+    Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Sandboxed,
+    Spending, Started, TaskChange, Unreadable, Worker,
 };
 use crate::words::words;
 
@@ -72,6 +72,7 @@ kinds! {
     AttemptStarted(Started) = "attempt.started", News: "An agent was started; of a short run it is told together with its end.";
     AttemptFinished(Ended) = "attempt.finished", Truth: "An attempt ended.";
     AttemptSuperseded(Ended) = "attempt.superseded", Truth: "An attempt ended after its token had been replaced; its result was kept, not applied.";
+    SandboxApplied(Sandboxed) = "sandbox.applied", News: "An agent ran confined.";
     GateFinished(GateRun) = "gate.finished", News: "A gate ran.";
     MergeLanding(Landing) = "merge.landing", Truth: "A merge is about to become the target; what is said after this comes too late for it.";
     DecisionRequested(Asked) = "decision.requested", Truth: "A human is asked.";

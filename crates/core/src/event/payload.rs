@@ -105,6 +105,14 @@ payloads! {
         at: Option<String>,
     };
 
+    /// What an agent could not do that ran confined.
+    Sandboxed {
+        /// The guarantees that it ran with, by their words.
+        guarantees: Texts,
+        /// The means that gave them.
+        mechanism: Option<String>,
+    };
+
     /// The end of an attempt. Its worker reports what was used up and made; the settlement adds what follows.
     Ended {
         /// The word of its outcome.

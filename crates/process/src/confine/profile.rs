@@ -1,8 +1,21 @@
 //! What is asked for, and what a machine can give.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
+
+use oodatcaa_core::layout::Layout;
+use oodatcaa_sys::files::{self, Durable};
+
+/// The profile in the directory of the program that is confined by it.
+const PROFILE: &str = "sandbox.json";
+
+/// The report beside it.
+const REPORT: &str = "confined.json";
 
 /// What a confined program cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,7 +109,22 @@ pub struct Profile {
     #[serde(default)]
     pub most: Option<u32>,
     /// Where the report is written.
+    #[serde(default)]
     pub report: PathBuf,
+}
+
+impl Profile {
+    /// Writes it into a directory that the program cannot write to, and sees to it that no earlier report stands there.
+    /// Returns where it is.
+    pub fn write(&mut self, dir: &Path) -> io::Result<PathBuf> {
+        let root = Layout::root_of(dir);
+        self.report = dir.join(REPORT);
+        files::remove(root, &self.report)?;
+        let path = dir.join(PROFILE);
+        let text = serde_json::to_vec(self).expect("a profile is JSON");
+        files::write_atomic(root, &path, &text, Durable::No)?;
+        Ok(path)
+    }
 }
 
 /// What a machine has for it. seccomp is always there: a kernel without it runs nothing confined.
@@ -109,6 +137,13 @@ pub struct Means {
 }
 
 impl Means {
+    /// Says in words what it has, e.g. `namespace, Landlock 7, seccomp`.
+    pub fn words(self) -> String {
+        let landlock = (self.landlock > 0).then(|| format!("Landlock {}", self.landlock));
+        let namespace = self.namespace.then(|| "namespace".to_owned());
+        namespace.into_iter().chain(landlock).chain(["seccomp".to_owned()]).collect::<Vec<_>>().join(", ")
+    }
+
     /// Tells whether sockets of other programs can be kept away only by making none.
     pub(super) fn forbids_unix(self, network: &Network) -> bool {
         let abstract_ones = self.landlock >= 6 || *network == Network::None;
@@ -134,6 +169,22 @@ pub struct Report {
     /// Why the program could not be executed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exec: Option<String>,
+}
+
+impl Report {
+    /// Reads the report of the program that was confined with its profile in this directory; `None` when there is none,
+    /// so that the program did not run.
+    pub fn read(dir: &Path) -> io::Result<Option<Self>> {
+        let path = dir.join(REPORT);
+        let text = files::read(Layout::root_of(&path), &path, files::RECORD)?;
+        Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
+    }
+
+    /// Says why the program did not run confined; `None` when it did.
+    pub fn failure(&self) -> Option<&str> {
+        (!self.applied)
+            .then(|| self.error.as_deref().unwrap_or("the program that confines it was ended before it could"))
+    }
 }
 
 /// Returns what these means can give to a profile.

@@ -12,7 +12,7 @@ use std::{
 
 use super::output::Output;
 use crate::{
-    Ended, platform,
+    Ended, confine, platform,
     wire::{Start, TAG},
 };
 use oodatcaa_core::layout::Layout;
@@ -20,6 +20,9 @@ use oodatcaa_sys::files;
 
 /// The place where programs are looked for when the agent's environment says nothing.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// This program, whatever became of its file.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// Somebody may just be writing the program; that passes.
 const BUSY_TRIES: u32 = 50;
@@ -43,7 +46,15 @@ pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
     };
     let stdout = append(&what.stdout).map_err(named(&what.stdout))?;
     let stderr = append(&what.stderr).map_err(named(&what.stderr))?;
-    let mut command = Command::new(&program);
+    let mut command = match &what.confine {
+        // What runs first is this program itself, which becomes the other; the link holds where its file was replaced.
+        Some(profile) => {
+            let mut command = Command::new(OURSELVES);
+            command.arg(confine::MODE).arg(profile).arg("--").arg(&program);
+            command
+        }
+        None => Command::new(&program),
+    };
     // Under the name that was asked for: some programs look at it to know what they are.
     command.arg0(name).args(arguments).current_dir(&what.cwd).process_group(0);
     // The tag last, so that nothing in a configuration can take an agent out of its attempt.

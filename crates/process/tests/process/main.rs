@@ -63,6 +63,7 @@ impl Place {
             stdin: None,
             stdout: self.path().join("stdout.log"),
             stderr: self.path().join("stderr.log"),
+            confine: None,
         }
     }
 
