@@ -123,7 +123,11 @@ impl Project {
 
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.dir.path()).env("OODATCAA_TRUST_PROJECT", "1").env("HOME", self.dir.path());
+        command
+            .current_dir(self.dir.path())
+            .env("OODATCAA_TRUST_PROJECT", "1")
+            .env("OODATCAA_SANDBOX", "off")
+            .env("HOME", self.dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

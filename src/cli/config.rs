@@ -6,7 +6,7 @@ use super::{
     ui::{Item, Table, Tone, Ui},
 };
 use oodatcaa_agent::prompt;
-use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, trust};
+use oodatcaa_config::{Config, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, sandbox, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Role, text::one_line};
 use oodatcaa_git::remotes;
@@ -233,7 +233,10 @@ fn offer(ui: &Ui, loaded: &Loaded, layout: &Layout) {
     }
     for setting in &loaded.chosen {
         let value = one_line(&setting.value.to_string());
-        ui.line(&format!("  to set {} = {value}   ({})", one_line(&setting.key), shown(&setting.origin, layout)));
+        let meaning = sandbox::meaning(&setting.key, &setting.value);
+        let meaning = meaning.map(|words| format!(": {words}")).unwrap_or_default();
+        let place = shown(&setting.origin, layout);
+        ui.line(&format!("  to set {} = {value}{meaning}   ({place})", one_line(&setting.key)));
     }
     for name in loaded.fingerprint.prompts() {
         let path = layout.prompt(&Role::new(name));
@@ -252,7 +255,12 @@ fn details(command: &NamedCommand) -> Vec<String> {
     let argv: Vec<String> = command.argv.iter().map(|arg| format!("{arg:?}")).collect();
     let set: Vec<String> = command.set.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let always = [("runs", argv.join(" ")), ("sees", command.env.join(" ")), ("gets", set.join(" "))];
-    let more = command.more.iter().map(|(key, value)| ("with", format!("{key} = {value}")));
+    let more = command.more.iter().map(|(key, value)| {
+        let path = format!("{}s.{}.{key}", command.what, command.name);
+        let parsed = format!("v = {value}").parse::<toml::Table>().ok();
+        let meaning = parsed.as_ref().and_then(|table| sandbox::meaning(&path, table.get("v")?));
+        ("with", format!("{key} = {value}{}", meaning.map(|words| format!(": {words}")).unwrap_or_default()))
+    });
     let lines = always.into_iter().filter(|(_, words)| !words.is_empty()).chain(more);
     lines.map(|(verb, words)| format!("{verb}   {}", one_line(&words))).collect()
 }
@@ -323,6 +331,24 @@ mod tests {
     fn a_configuration_that_does_not_load_is_not_trusted() {
         let scene = scene("[agents.a]\nargv = []\n");
         assert_eq!(scene.trust(false).expect_err("does not load").kind.word(), "config_invalid");
+    }
+
+    #[test]
+    fn what_loosens_a_sandbox_is_said_in_words() {
+        let scene = scene(
+            "[sandbox]\nmode = \"off\"\nnetwork = { ports = [443] }\ndeny_read = [\"/srv\"]\n\
+             [agents.a]\nargv = [\"a\"]\n[agents.a.sandbox]\nallow_sockets = [\"/run/docker.sock\"]\n",
+        );
+        assert_eq!(scene.trust(false), Ok(0));
+        let text = scene.fake.text();
+        for words in [
+            "to set sandbox.mode = \"off\": agents, gates and hooks may do all that you may do: nothing is confined",
+            "to set sandbox.network = { ports = [443] }: agents, gates and hooks may reach these ports, on any host: 443",
+            "sandbox.allow_sockets = [\"/run/docker.sock\"]: the agent a may connect to /run/docker.sock: what listens there is not confined",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(!text.contains("deny_read"), "what tightens needs no trust: {text}");
     }
 
     #[test]

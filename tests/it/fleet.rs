@@ -46,7 +46,7 @@ impl Project {
         command.current_dir(self.root()).stdin(Stdio::null());
         // Linger and units of whoever runs the tests have no part in them; the project is trusted.
         command.env("HOME", self.root()).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_CONFIG_HOME");
-        command.env("OODATCAA_TRUST_PROJECT", "1");
+        command.env("OODATCAA_TRUST_PROJECT", "1").env("OODATCAA_SANDBOX", "off");
         command.env("OODATCAA_BIN_DIR", binary("agentctl").parent().expect("in a directory"));
         command
     }

@@ -32,7 +32,7 @@ impl Terminal {
         let dir = tempfile::tempdir().expect("a directory");
         let terminal = Self { socket: dir.path().join("tmux"), _dir: dir };
         let command = format!(
-            "env -i PATH=\"$PATH\" HOME={home} USER=tester TERM=screen {env} OODATCAA_TRUST_PROJECT=1 {ctl} {args}; \
+            "env -i PATH=\"$PATH\" HOME={home} USER=tester TERM=screen {env} OODATCAA_TRUST_PROJECT=1 OODATCAA_SANDBOX=off {ctl} {args}; \
              echo \"[ended $?]\"; exec cat",
             home = project.root().display(),
             ctl = env!("CARGO_BIN_EXE_agentctl"),

@@ -672,6 +672,7 @@ fn agentctl_lists_shows_and_clears_away() {
             .env("HOME", repo.dir.path())
             .env("XDG_STATE_HOME", &state)
             .env("OODATCAA_TRUST_PROJECT", "1")
+            .env("OODATCAA_SANDBOX", "off")
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -6,15 +6,18 @@ use toml::Value;
 
 use super::{
     AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, NamedCommand, Origin,
-    PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode,
+    PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode, World,
     fault::Findings,
     flat::{Flat, Values},
     keys,
     kind::Kind,
-    lookup, secrets,
+    lookup,
+    sandbox::Sandboxes,
+    secrets,
 };
 use oodatcaa_core::{
     Role, RoleRule, Status, Workflow,
+    layout::Layout,
     policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
 };
 
@@ -38,11 +41,17 @@ pub(super) fn setting((path, (value, origin)): (&Vec<String>, &(Value, Origin)))
 /// Returns every value in force, secrets masked.
 pub(super) fn settings(all: &Flat) -> Vec<Setting> {
     // An empty table says that there is such a name, and nothing of a value.
-    all.iter().filter(|(_, (value, _))| !value.is_table()).map(setting).collect()
+    all.iter().filter(|(_, (value, _))| value.as_table().is_none_or(|table| !table.is_empty())).map(setting).collect()
 }
 
 /// Puts the configuration together; `dropped` are the commands that do not count for want of trust.
-pub(super) fn build(all: &Flat, dropped: &[NamedCommand], trust: Trust, found: &mut Findings) -> Config {
+pub(super) fn build(
+    all: &Flat,
+    dropped: &[NamedCommand],
+    trust: Trust,
+    (world, layout): (&World, &Layout),
+    found: &mut Findings,
+) -> Config {
     let values = Values::of(all);
     let fleet = Fleet::read(&values, &["fleet"]);
     let retry = keys::retry::read(&values, &["retry"]);
@@ -143,7 +152,10 @@ pub(super) fn build(all: &Flat, dropped: &[NamedCommand], trust: Trust, found: &
         broken: None,
     };
     let workflow = workflow(&values, found).under(policy);
-    Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust }
+    let sandboxes = Sandboxes::of(all, world, layout, found);
+    let config = Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust, sandboxes };
+    config.check_sandboxes(found);
+    config
 }
 
 fn agent(

@@ -20,6 +20,13 @@ pub(crate) struct Section {
     pub(crate) keys: &'static [Key],
 }
 
+impl Section {
+    /// Tells whether it holds the keys of another table for one name.
+    pub(crate) fn is_narrower(&self) -> bool {
+        self.path.contains(".*.")
+    }
+}
+
 /// A key, or with `*` in its path all keys of that form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
@@ -51,6 +58,8 @@ pub(crate) enum UntilTrusted {
     Limit,
     /// Say `true`.
     OnlyTrue,
+    /// Say this word.
+    Only(&'static str),
     /// Add entries: those of the layers below count as well.
     Adds,
 }
@@ -161,6 +170,13 @@ macro_rules! words {
                 }
             }
         }
+
+        impl $name {
+            /// Returns its word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
     };
 }
 
@@ -182,10 +198,25 @@ macro_rules! name {
 /// where everything but the name, the three in the middle and the comment may be absent. Forms:
 /// `pub struct Name = "table" { … }` makes the struct, `fn name() -> Name = "table" { … }` fills one that exists, both with
 /// further fields in `beside { … }`; `const NAME = "table" { … }` only declares keys, which are read by hand.
+/// `pub struct Name = "table" with (PART = "narrower.*.table") { … }` declares the same keys a second time, where they say
+/// nothing until somebody sets them.
 macro_rules! section {
+    ($(#[doc = $about:literal])+ pub struct $name:ident = $path:literal with ($($part:ident = $narrower:literal),+)
+        $keys:tt) => {
+        section!($(#[doc = $about])+ pub struct $name = $path $keys);
+        $(section!(@part $part = $narrower $keys);)+
+    };
+    (@part $part:ident = $path:literal {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty, $kind:ident $(($($arg:tt)*))?,
+            $untrusted:ident $(($word:literal))? = $default:tt;)+
+    }) => {
+        section!(const $part = $path {
+            $($(#[doc = $doc])+ (stringify!($field)): $kind $(($($arg)*))?, $untrusted $(($word))? like $default;)+
+        });
+    };
     ($(#[doc = $about:literal])+ pub struct $name:ident = $path:literal {
         $($(#[doc = $doc:literal])+ $field:ident $(as $key:literal)? $(was $was:literal)?: $type:ty,
-            $kind:ident $(($($arg:tt)*))?, $untrusted:ident $(= $default:tt)? $(like $example:tt)?;)+
+            $kind:ident $(($($arg:tt)*))?, $untrusted:ident $(($word:literal))? $(= $default:tt)? $(like $example:tt)?;)+
         $(beside { $($(#[$more:meta])+ $other:ident: $other_type:ty;)+ })?
     }) => {
         $(#[doc = $about])+
@@ -204,7 +235,7 @@ macro_rules! section {
         impl $name {
             section!($(#[doc = $about])+ const SECTION = $path {
                 $($(#[doc = $doc])+ (name!($field $($key)?)) $(was $was)?: $kind $(($($arg)*))?,
-                    $untrusted $(= $default)? $(like $example)?;)+
+                    $untrusted $(($word))? $(= $default)? $(like $example)?;)+
             });
 
             /// Reads the table of this path, e.g. `["roles", "builder"]`.
@@ -241,13 +272,13 @@ macro_rules! section {
     };
     ($(#[doc = $about:literal])* const $name:ident = $path:literal {
         $($(#[doc = $doc:literal])+ ($key:expr) $(was $was:literal)?: $kind:ident $(($($arg:tt)*))?,
-            $untrusted:ident $(= $default:tt)? $(like $example:tt)?;)+
+            $untrusted:ident $(($word:literal))? $(= $default:tt)? $(like $example:tt)?;)+
     }) => {
         pub(crate) const $name: Section = Section { path: $path, about: &[$($about),*], keys: &[$(Key {
             path: concat!($path, ".", $key),
             was: section!(@maybe $($was)?),
             kind: Kind::$kind $(($($arg)*))?,
-            untrusted: UntilTrusted::$untrusted,
+            untrusted: UntilTrusted::$untrusted $(($word))?,
             default: section!(@maybe $(stringify!($default))?),
             example: section!(@maybe $(stringify!($example))?),
             doc: &[$($doc),+],

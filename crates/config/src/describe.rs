@@ -75,7 +75,8 @@ pub(crate) fn template() -> String {
 pub(crate) fn template_of(sections: &[Section]) -> String {
     let mut out = String::from(HEAD);
     let mut open = String::new();
-    for section in sections {
+    // Narrower tables of the same keys are told with the widest.
+    for section in sections.iter().filter(|section| !section.is_narrower()) {
         // A table below a name is shown for one name; those of the user's own making are examples.
         let (table, mark) = match section.path {
             "budget.*" => ("budget.attempt", ""),

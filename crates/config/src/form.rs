@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use serde_json::{Value as Json, json};
 
 use super::secrets;
-use oodatcaa_core::{Class, TaskId, text};
+use oodatcaa_core::{Class, Guarantee, TaskId, text};
 
 /// The form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub(crate) enum Form {
     Remote,
     /// A class of failure.
     Class,
+    /// A file or directory anywhere: absolute, below `~/`, or below the project.
+    Place,
+    /// What a confined program cannot do.
+    Guarantee,
 }
 
 impl Form {
@@ -83,6 +87,12 @@ impl Form {
                 named(word).map_err(|why| format!("{why}; expected the name of a remote, such as `origin`"))
             }
             Self::Class => word.parse::<Class>().map(drop),
+            Self::Place => {
+                let good = !word.is_empty() && !Path::new(word).components().any(|part| part == Component::ParentDir);
+                let home = !word.starts_with('~') || word == "~" || word.starts_with("~/");
+                fits(good && home, "a path without `..`: absolute, below `~/`, or below the project")
+            }
+            Self::Guarantee => word.parse::<Guarantee>().map(drop).map_err(|why| format!("contains {why}")),
         }
     }
 
@@ -91,6 +101,8 @@ impl Form {
         const NAME: &str = "[A-Za-z0-9_][A-Za-z0-9._-]*";
         let pattern = match self {
             Self::Class => return json!({"enum": Class::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>()}),
+            Self::Guarantee => return json!({"enum": Guarantee::ALL.map(Guarantee::as_str)}),
+            Self::Place => return json!({"type": "string", "minLength": 1}),
             Self::Any | Self::EnvValue | Self::Path | Self::Branch => return json!({"type": "string"}),
             Self::Name | Self::Remote => NAME.to_owned(),
             Self::Agent => format!("{NAME}(@{NAME})?"),

@@ -4,16 +4,21 @@
 //! writes the JSON schema and the reference anew. The comments are what users read: in `agentctl config show --default`,
 //! in their editor, and in `docs/configuration.md`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::{
     declare::{Key, Section, UntilTrusted, name, section, words},
     flat::Values,
     form::Form,
     kind::Kind,
+    sandbox::Network,
 };
 use oodatcaa_core::{
-    Class,
+    Class, Guarantee,
     outcome::Retry,
     policy::{Bounds, Limits},
 };
@@ -218,6 +223,82 @@ words! {
 }
 
 section! {
+    /// The sandbox of everything that runs in a workspace: agents, gates, `setup` and `teardown`. What is set is what
+    /// programs must not be able to do; how that is reached is the machine's: `agentctl doctor` tries it and says what
+    /// is missing. The same keys may stand in `[agents.NAME.sandbox]`, `[roles.NAME.sandbox]` and `[gates.NAME.sandbox]`;
+    /// the narrower table wins in this order, and lists add up, but for `require`. See `agentctl help sandbox`.
+    pub struct Sandbox = "sandbox"
+        with (AGENT_SANDBOX = "agents.*.sandbox", ROLE_SANDBOX = "roles.*.sandbox", GATE_SANDBOX = "gates.*.sandbox") {
+        /// `auto`: namespaces where the machine allows them, Landlock and seccomp. `landlock`: no namespace is tried.
+        /// `bwrap`, `container`: inside of these. `off`: nothing is confined; only you can say so, it is never what is
+        /// left when something fails.
+        mode: SandboxMode, Choice(SandboxMode::WORDS), Ignored = "auto";
+        /// What programs must not be able to do: write `files` outside of their places, change the `metadata` of other
+        /// files, read `secrets`, read the `environ` and memory of other processes, signal or slow down other
+        /// `processes`, reach `sockets` of other programs, reach more of the `network` than is said here. What the
+        /// machine cannot give stops the role: nothing runs with less.
+        require: BTreeSet<Guarantee>, List(Form::Guarantee), Adds
+            = ["files", "secrets", "environ", "processes", "sockets"];
+        /// Further places that may be written. Refused at, above and below `.oodatcaa`, `.git`, `.leases`, `.locks` and
+        /// our own state, and for all of your home.
+        allow_write: Vec<PathBuf>, List(Form::Place), Ignored = [];
+        /// Places that may be read although the built-in list keeps them secret.
+        allow_read: Vec<PathBuf>, List(Form::Place), Ignored = [];
+        /// Further places that may not be read.
+        deny_read: Vec<PathBuf>, List(Form::Place), Adds = [];
+        /// Sockets of other programs that may be reached, e.g. `/run/docker.sock`. What listens there is not confined,
+        /// so each is a way out of the sandbox.
+        allow_sockets: Vec<PathBuf>, List(Form::Place), Ignored = [];
+        /// The network: `all`; `none` but a program's own servers; `{ ports = [443] }` for TCP to these ports on any
+        /// host; `{ proxy = "127.0.0.1:3128" }` for a proxy that decides.
+        network: Network, Network, Only("none") = "all";
+        /// Lets a program bring a sandbox of its own (bwrap, Chromium, nix, podman). It needs a namespace.
+        nested: bool, Flag, Ignored = false;
+        /// Your home: `all` of it may be read but the secrets, or only what is `listed`: the program's own places and
+        /// `allow_read`.
+        home: HomeView, Choice(HomeView::WORDS), Only("listed") = "all";
+        /// Caches of package managers: the slot's `own`, or yours, `shared` and read-only.
+        caches: Caches, Choice(Caches::WORDS), Ignored = "own";
+    }
+}
+
+words! {
+    /// The means by which programs are confined.
+    pub enum SandboxMode {
+        /// Namespaces where the machine allows them, Landlock and seccomp.
+        Auto = "auto",
+        /// The same without namespaces.
+        Landlock = "landlock",
+        /// Inside of bwrap.
+        Bwrap = "bwrap",
+        /// Inside of a container.
+        Container = "container",
+        /// Nothing: a person said so.
+        Off = "off",
+    }
+}
+
+words! {
+    /// The part of the user's home that may be read.
+    pub enum HomeView {
+        /// All but what is secret.
+        All = "all",
+        /// What is listed.
+        Listed = "listed",
+    }
+}
+
+words! {
+    /// The caches of package managers that a program uses.
+    pub enum Caches {
+        /// Those of its slot.
+        Own = "own",
+        /// The user's, which it cannot write.
+        Shared = "shared",
+    }
+}
+
+section! {
     /// A role takes tasks of one status, works on them in another, and sends them on. A role of your own needs
     /// `takes`, `works`, `done` and `failed`, and a prompt `.oodatcaa/prompts/NAME.md`.
     const ROLE_TABLE = "roles.*" {
@@ -418,6 +499,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     BUDGET_ROLE,
     BUDGET_DAY,
     WorkspaceConfig::SECTION,
+    Sandbox::SECTION,
     ROLE_TABLE,
     RoleConfig::SECTION,
     AGENT_KIND,
@@ -425,6 +507,9 @@ pub(crate) const SECTIONS: &[Section] = &[
     AGENT_TABLES,
     ADAPTERS,
     GateConfig::SECTION,
+    AGENT_SANDBOX,
+    ROLE_SANDBOX,
+    GATE_SANDBOX,
 ];
 
 /// The scopes of `[budget.*]`.

@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::{
     form::Form,
+    sandbox::Network,
     values::{count, duration, list, money, size, words, wrong},
 };
 use oodatcaa_core::text;
@@ -38,6 +39,8 @@ pub(crate) enum Kind {
     Money,
     /// `true` or `false`.
     Flag,
+    /// A word for all or none of the network, or a table that says which part of it.
+    Network,
     /// Anything; its form is checked where it is used.
     Any,
 }
@@ -77,6 +80,7 @@ impl Kind {
             Self::Size(least) => at_least(size(value)?, least, |n| format!("{n} bytes")),
             Self::Money => money(value).map(drop),
             Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
+            Self::Network => Network::of(value).map(drop),
             Self::Any => Ok(()),
         }
     }
@@ -98,6 +102,15 @@ impl Kind {
             Self::MaybeSize(_) => or_number(bytes, 0),
             Self::Money => json!({"type": "number", "minimum": 0}),
             Self::Flag => json!({"type": "boolean"}),
+            Self::Network => json!({"anyOf": [
+                {"enum": ["all", "none"]},
+                {"type": "object", "required": ["ports"], "additionalProperties": false, "properties": {
+                    "ports": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 65535}},
+                }},
+                {"type": "object", "required": ["proxy"], "additionalProperties": false, "properties": {
+                    "proxy": {"type": "string"},
+                }},
+            ]}),
             Self::Any => json!({}),
         }
     }

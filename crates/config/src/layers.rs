@@ -184,9 +184,16 @@ pub(super) fn fill_in_defaults(all: &mut Flat) {
     }
 }
 
-/// Returns the environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals.
+/// The variable of `sandbox.mode`, for machines that confine everything already (CI in a container).
+pub(super) const SANDBOX: &str = "OODATCAA_SANDBOX";
+
+/// Returns the environment's layer: `OODATCAA_` and a key of `[fleet]` or `[retry]` in capitals, and [`SANDBOX`].
 pub(super) fn environment(world: &World) -> Flat {
     let mut flat = Flat::new();
+    if let Some(mode) = world.var(SANDBOX) {
+        let value = Value::String(mode.into());
+        flat.insert(vec!["sandbox".into(), "mode".into()], (value, Origin::Env(SANDBOX.into())));
+    }
     for key in keys() {
         let Some((section @ ("fleet" | "retry"), name)) = key.path.split_once('.') else { continue };
         for name in key.was.into_iter().chain([name]) {

@@ -39,6 +39,7 @@ mod kind;
 mod layers;
 mod load;
 mod lookup;
+pub mod sandbox;
 pub mod secrets;
 #[cfg(test)]
 mod tests;
@@ -50,9 +51,10 @@ mod world;
 pub use describe::schema;
 pub use fault::{ConfigError, Fault, Origin};
 pub use keys::{
-    AgentConfig, AgentKind, Commits, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, OnBase, PromptVia, RoleConfig,
-    WorkspaceConfig, WorkspaceMode,
+    AgentConfig, AgentKind, Caches, Commits, Fetch, Fleet, GateConfig, HomeView, MergeConfig, MergePolicy, OnBase,
+    PromptVia, RoleConfig, Sandbox, SandboxMode, WorkspaceConfig, WorkspaceMode,
 };
+pub use sandbox::Network;
 pub use trust::Trust;
 pub use world::World;
 
@@ -79,6 +81,7 @@ pub struct Config {
     pub merge: MergeConfig,
     /// The trust in the project's files, which decides what of them is in the rest.
     pub trust: Trust,
+    sandboxes: sandbox::Sandboxes,
 }
 
 /// The values that flags of the command line set, over everything else.

@@ -10,6 +10,7 @@ use super::{
     flat::Flat,
     form,
     keys::SCOPES,
+    kind::Kind,
     layers,
     lookup::{self, Place},
     secrets, tighten,
@@ -54,7 +55,7 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     layers::fill_in_defaults(&mut all);
 
     let dropped = if matches!(trust, Trust::Untrusted { .. }) { commands.as_slice() } else { &[] };
-    let config = build::build(&all, dropped, trust, &mut found);
+    let config = build::build(&all, dropped, trust, (world, layout), &mut found);
     if !found.faults.is_empty() {
         found.faults.sort_by(|a, b| a.origin.cmp(&b.origin));
         return Err(ConfigError::Invalid(found.faults));
@@ -172,6 +173,7 @@ fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
         found.hints.push(format!("{origin}: `{was}` is now called `{now}`{more}"));
         layer.entry(new).or_insert((value, origin));
     }
+    gather(&mut layer);
     layer.retain(|path, (value, origin)| match check(path, value) {
         Ok(()) => true,
         Err(message) => {
@@ -180,6 +182,23 @@ fn checked(mut layer: Flat, found: &mut Findings) -> Flat {
         }
     });
     layer
+}
+
+/// Makes one value of what stands below a key that takes a table.
+fn gather(layer: &mut Flat) {
+    let below = |path: &Vec<String>| match lookup::place(path) {
+        Place::Below(key) if key.kind == Kind::Network => Some(key.path.split('.').count()),
+        _ => None,
+    };
+    let parts: Vec<_> = layer.keys().filter_map(|path| Some((path.clone(), below(path)?))).collect();
+    for (path, depth) in parts {
+        let Some((value, origin)) = layer.remove(&path) else { continue };
+        let whole = || (Value::Table(toml::Table::new()), origin);
+        let (table, _) = layer.entry(path[..depth].to_vec()).or_insert_with(whole);
+        if let Some(table) = table.as_table_mut() {
+            table.insert(path[depth..].join("."), value);
+        }
+    }
 }
 
 /// Checks one entry; says what is wrong with it.

@@ -44,8 +44,12 @@ pub(crate) fn place(path: &[String]) -> Place {
 /// Returns the names that could stand where a path's last known table ends.
 pub(crate) fn siblings(above: &[String]) -> Vec<&'static str> {
     let below = keys().filter(|key| fits(key, above)).filter_map(|key| key.path.split('.').nth(above.len()));
-    let mut names: Vec<&str> = below.filter(|part| *part != "*").collect();
-    names.dedup();
+    let mut names = Vec::new();
+    for name in below.filter(|part| *part != "*") {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     names
 }
 
@@ -93,6 +97,7 @@ mod tests {
                 "decisions",
                 "budget",
                 "workspace",
+                "sandbox",
                 "roles",
                 "agents",
                 "adapters",

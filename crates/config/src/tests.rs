@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use super::{
-    declare::UntilTrusted,
+    declare::{Key, UntilTrusted},
     keys::keys,
     kind::Kind,
     lookup::{Place, place},
@@ -12,6 +12,7 @@ use super::{
 use oodatcaa_core::{Class, Status, Workflow};
 
 mod reference;
+mod sandbox;
 
 struct Scene {
     directory: tempfile::TempDir,
@@ -410,8 +411,10 @@ fn a_configuration_as_large_as_may_be_takes_no_more_than_its_size() {
 }
 
 /// What an untrusted project may say of a key that the user has set to the middle one of three values.
-fn sample(kind: Kind) -> [&'static str; 3] {
-    match kind {
+fn sample(key: &Key) -> [&'static str; 3] {
+    match key.kind {
+        Kind::Network => ["\"none\"", "{ ports = [443] }", "\"all\""],
+        Kind::Choice(words) if words.contains(&"listed") => ["\"listed\"", "\"all\"", "\"all\""],
         Kind::Duration(_) => ["\"1s\"", "\"2s\"", "\"3s\""],
         Kind::Count(_) | Kind::Money => ["1", "2", "3"],
         Kind::Size(_) | Kind::MaybeSize(_) => ["\"2MiB\"", "\"3MiB\"", "\"4MiB\""],
@@ -433,7 +436,7 @@ fn every_key_decides_what_a_project_may_do_with_it_before_it_is_trusted_and_noth
             let held = tighten::lay(&mut under, flat(&format!("v = {above}")));
             (under[&path].0.to_string(), held.len())
         };
-        let [tight, middle, loose] = sample(key.kind);
+        let [tight, middle, loose] = sample(key);
         let kept = |value: &str| format!("v = {value}").parse::<toml::Table>().expect("TOML")["v"].to_string();
         match key.untrusted {
             UntilTrusted::Ignored => assert_eq!(lay(middle, tight), (kept(middle), 1), "{}", key.path),

@@ -10,6 +10,7 @@ use super::{
     flat::Flat,
     layers,
     lookup::{self, Place},
+    sandbox,
 };
 
 /// Lays a project's layer over those of the user as far as it tightens or repeats them; returns what it would loosen or
@@ -26,13 +27,17 @@ fn counts(under: &Flat, path: &[String], value: &Value) -> bool {
     }
     // An empty table: a name that is known, or nothing.
     let Place::Leaf(key) = lookup::place(path) else { return true };
-    let Some(below) = under.get(path).map(|(value, _)| value.clone()).or_else(|| key.default_value()) else {
-        return false;
-    };
+    if let UntilTrusted::Only(word) = key.untrusted {
+        return value.as_str() == Some(word) || under.get(path).is_some_and(|(below, _)| below == value);
+    }
+    let said = || sandbox::required_elsewhere(under, path);
+    let below = under.get(path).map(|(value, _)| value.clone()).or_else(|| key.default_value()).or_else(said);
+    let nothing = || (key.untrusted == UntilTrusted::Adds).then(|| Value::Array(Vec::new()));
+    let Some(below) = below.or_else(nothing) else { return false };
     let amounts = || Some((key.kind.amount(value)?, key.kind.amount(&below)?));
     below == *value
         || match key.untrusted {
-            UntilTrusted::Ignored => false,
+            UntilTrusted::Ignored | UntilTrusted::Only(_) => false,
             UntilTrusted::Smaller => amounts().is_some_and(|(new, old)| new <= old),
             UntilTrusted::Limit => amounts().is_some_and(|(new, old)| new > 0 && (old == 0 || new <= old)),
             UntilTrusted::OnlyTrue => *value == Value::Boolean(true),

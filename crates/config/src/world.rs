@@ -24,10 +24,12 @@ impl World {
         let vars =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let granted = !WITHIN_AN_ATTEMPT.load(Ordering::Relaxed);
-        Self { vars: vars.filter(|(name, _)| granted || name != super::trust::TRUST_ALL).collect() }
+        let grants = |name: &str| [super::trust::TRUST_ALL, super::layers::SANDBOX].contains(&name);
+        Self { vars: vars.filter(|(name, _)| granted || !grants(name)).collect() }
     }
 
-    /// Keeps every variable of this process from making it trust a project: an agent could have set it.
+    /// Keeps every variable of this process from making it trust a project, or confine nothing: an agent could have set
+    /// it.
     pub fn is_within_an_attempt() {
         WITHIN_AN_ATTEMPT.store(true, Ordering::Relaxed);
     }

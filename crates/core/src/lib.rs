@@ -24,6 +24,7 @@ pub mod change;
 mod cycles;
 pub mod environment;
 pub mod event;
+mod guarantee;
 pub mod layout;
 pub mod lease;
 pub mod member;
@@ -49,6 +50,7 @@ pub mod workflow;
 
 pub use change::{ChangeSet, Edit, LeaseChange, NewTask, TaskEdit};
 pub use event::{Data, Event, EventDraft, Kind, Usage};
+pub use guarantee::Guarantee;
 pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
 pub use member::Member;
 pub use outcome::{Class, Outcome};

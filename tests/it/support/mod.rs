@@ -214,6 +214,7 @@ impl Project {
             .env("USER", "tester")
             .env("LANG", "C.UTF-8")
             .env("OODATCAA_TRUST_PROJECT", "1")
+            .env("OODATCAA_SANDBOX", "off")
             .stdin(Stdio::null());
         command
     }

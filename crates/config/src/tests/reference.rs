@@ -8,7 +8,7 @@ use crate::{declare::UntilTrusted, describe::schema, keys::SECTIONS, kind::Kind}
 fn reference() -> String {
     let mut out = String::new();
     let mut open = "";
-    for section in SECTIONS {
+    for section in SECTIONS.iter().filter(|section| !section.is_narrower()) {
         if open != section.path {
             let _ = writeln!(out, "\n## `[{}]`\n", section.path.replace('*', "NAME"));
             for line in section.about {
@@ -29,6 +29,7 @@ fn reference() -> String {
                 UntilTrusted::Ignored => "–",
                 UntilTrusted::Smaller | UntilTrusted::Limit => "smaller",
                 UntilTrusted::OnlyTrue => "true",
+                UntilTrusted::Only(word) => word,
                 UntilTrusted::Adds => "more",
             };
             let line = format!("`{name}` | {} | {default} | {before} | {}{old}", noun(key.kind), key.sentence());
@@ -49,6 +50,7 @@ fn noun(kind: Kind) -> String {
         Kind::Flag => "`true`, `false`".into(),
         Kind::List(_) => "list".into(),
         Kind::Program | Kind::MaybeProgram => "program and arguments".into(),
+        Kind::Network => "`all`, `none`, table".into(),
         Kind::Any => "any".into(),
         _ => "text".into(),
     }
