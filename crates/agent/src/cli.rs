@@ -3,7 +3,7 @@
 use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use super::{
-    Agent, Assignment, Watcher,
+    Agent, Assignment, Watcher, command,
     descriptor::Descriptor,
     failure::Failure,
     output::{self, Outputs},
@@ -40,8 +40,13 @@ impl Agent {
             return outcome;
         }
         let secrets = self.secrets(assignment);
-        match judge::judge(reader, &exit.ended, lingered) {
-            Some(judged) => failed(reader, judged, &secrets),
+        let judged = judge::judge(reader, &exit.ended, lingered).or_else(|| {
+            let session = reader.run().observation.session.as_ref()?;
+            let env = self.environment(assignment);
+            judge::by_session(reader, || sessions::record(descriptor, session, &|name| env.get(name).cloned()))
+        });
+        match judged {
+            Some(judged) => failed(reader, judged, &secrets, assignment.sandboxed.then_some(self.name.as_str())),
             None => self.by_result(assignment, exit).unwrap_or_else(|| done(reader, &secrets)),
         }
     }
@@ -73,7 +78,8 @@ fn done(reader: &Reader, secrets: &[String]) -> Outcome {
     Outcome::Done { summary, tasks: Vec::new() }
 }
 
-fn failed(reader: &Reader, judged: judge::Judgement, secrets: &[String]) -> Outcome {
+/// Returns a failure; `within` names the agent where our sandbox is around it.
+fn failed(reader: &Reader, judged: judge::Judgement, secrets: &[String], within: Option<&str>) -> Outcome {
     let judge::Judgement { failure, words, retry_at } = judged;
     let mut reason = failure.words().to_owned();
     let words = output::mask(output::plain(&words).trim(), secrets);
@@ -90,6 +96,9 @@ fn failed(reader: &Reader, judged: judge::Judgement, secrets: &[String]) -> Outc
         reason
             .push_str("\nto allow them: `permissions` of the agent (agentctl agent show); then: agentctl task unblock");
         return Outcome::Blocked { reason };
+    }
+    if let Some(name) = within.filter(|_| failure == Failure::SandboxBroken) {
+        reason.push_str(&command::nested(name));
     }
     reason.push_str(&reader.descriptor().how_to_sign_in(failure));
     Outcome::Failed { class: failure.class(), reason, retry_at }

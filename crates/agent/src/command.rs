@@ -3,7 +3,11 @@
 
 use std::path::Path;
 
-use super::{Agent, Assignment, argv, failure, find_program, output, result};
+use super::{
+    Agent, Assignment, argv,
+    failure::{self, Failure},
+    find_program, output, result,
+};
 use oodatcaa_config::{AgentConfig, AgentKind, PromptVia};
 use oodatcaa_core::{Class, Outcome, environment as machine, text};
 use oodatcaa_process::{Ended, Exit, StopCause};
@@ -151,8 +155,13 @@ impl Agent {
                 }
                 None => {
                     let last = output::last_lines(&run_dir.join("stderr.log"), 12, &[]);
-                    let class = if machine::no_room(&last).is_some() { Class::Environment } else { Class::AgentFailed };
-                    Outcome::failed(class, with_output(format!("exit status {code}")))
+                    let class = match (machine::no_sandbox(&last), machine::no_room(&last)) {
+                        (Some(_), _) => Failure::SandboxBroken.class(),
+                        (None, Some(_)) => Class::Environment,
+                        (None, None) => Class::AgentFailed,
+                    };
+                    let hint = machine::no_sandbox(&last).filter(|_| assignment.sandboxed).map(|_| nested(&self.name));
+                    Outcome::failed(class, with_output(format!("exit status {code}")) + &hint.unwrap_or_default())
                 }
             },
             Ended::Signalled(signal) => Outcome::failed(Class::AgentCrashed, with_output(failure::signal(signal))),
@@ -179,6 +188,14 @@ impl Agent {
             }),
         }
     }
+}
+
+/// Says what to do about a sandbox of an agent's own that does not work inside ours.
+pub(super) fn nested(name: &str) -> String {
+    format!(
+        "\nit is inside our sandbox, where its own does not work: switch its own off (its settings, \
+         `permissions = \"all\"`), or write `nested = true` in `[agents.{name}.sandbox]`"
+    )
 }
 
 fn no_interpreter(file: &Path) -> String {

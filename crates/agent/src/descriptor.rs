@@ -16,7 +16,7 @@ pub(crate) mod when;
 
 pub use load::{SHIPPED, load, read, table};
 pub(crate) use rules::{EarlyRule, ErrorRule, Map, Pick, RetryRule, RetryUnit, Source, ToolRule, UsageMode, UsageRule};
-pub(crate) use when::{Pattern, Pointer};
+pub(crate) use when::{Pattern, Pointer, When};
 
 /// The form in which a program writes what it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -260,11 +260,16 @@ pub(crate) struct Output {
     /// A JSON file below the attempt's directory that the program leaves at its end: one more event, of the type
     /// `file`, with the file's content as `content`.
     pub(crate) file: Option<String>,
+    /// Directories, below the home directory or `{VARIABLE}`, that hold its own record of each session: JSON lines in a
+    /// file whose name ends with the session's.
+    pub(crate) sessions: Vec<String>,
+    /// Events in it with which a run begins; what stands before them is another's.
+    pub(crate) begins: Vec<When>,
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { max_line: 16 << 20, wrap: None, file: None }
+        Self { max_line: 16 << 20, wrap: None, file: None, sessions: Vec::new(), begins: Vec::new() }
     }
 }
 

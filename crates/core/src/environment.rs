@@ -21,6 +21,14 @@ const NO_FILTER: [&str; 4] = ["external filter", "smudge filter", "clean filter"
 /// Lists the words by which git says that its repository may not be written, as after one command under sudo.
 const NO_RIGHT: [&str; 2] = ["insufficient permission for adding an object", "unable to write file"];
 
+/// The words of sandboxes that cannot be set up, as inside another.
+const NO_SANDBOX: [&str; 4] = [
+    "setting up uid map: ",
+    "Failed RTM_NEWADDR",
+    "No permissions to create new namespace",
+    "Creating new namespace failed",
+];
+
 /// The words by which a shell and `env` say that a program is missing.
 const NOT_FOUND: [&str; 3] = ["command not found", ": not found", "No such file or directory"];
 
@@ -30,6 +38,11 @@ pub const CANNOT_RUN: [i32; 2] = [126, 127];
 /// Returns the line that says that there is no room, or that nothing may be written.
 pub fn no_room(words: &str) -> Option<&str> {
     line(words, &|line| NO_ROOM.iter().any(|sign| line.contains(sign)))
+}
+
+/// Returns the line by which a program says that its own sandbox cannot be set up.
+pub fn no_sandbox(words: &str) -> Option<&str> {
+    line(words, &|line| line.contains("bwrap: ") && NO_SANDBOX.iter().any(|sign| line.contains(sign)))
 }
 
 /// Returns the line by which git says that a filter of its own configuration cannot be run, that its repository may not
@@ -55,6 +68,18 @@ fn line<'a>(words: &'a str, is_it: &dyn Fn(&str) -> bool) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_that_cannot_be_set_up_is_known_by_its_words() {
+        for words in [
+            "bwrap: setting up uid map: Permission denied",
+            "bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted",
+        ] {
+            assert_eq!(no_sandbox(&format!("x\n{words}\n")), Some(words));
+        }
+        assert_eq!(no_sandbox("bwrap: execvp make: No such file or directory"), None, "it was set up");
+        assert_eq!(no_sandbox("newuidmap: setting up uid map: fine"), None);
+    }
 
     #[test]
     fn a_full_disk_and_a_missing_filter_are_known_by_their_words() {

@@ -5,6 +5,7 @@
 //! are never looked at.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::clock::clock;
 use crate::{
@@ -43,7 +44,7 @@ fn reason(descriptor: &Descriptor, run: &RunState, ended: &Ended, lingered: bool
     let good_exit = lingered || code.is_some_and(is_good);
     let message = || run.message.clone().unwrap_or_default();
     let by_field = |wanted: &dyn Fn(&ErrorRule) -> bool| {
-        let rules = descriptor.errors.iter().zip(&run.hits).filter(|(rule, _)| wanted(rule));
+        let rules = descriptor.errors.iter().zip(&run.hits).filter(|(rule, _)| wanted(rule) && !disproved(rule, run));
         let hit = rules.into_iter().find_map(|(_, hit)| hit.as_ref())?;
         Some((hit.failure, run.message.clone().unwrap_or_else(|| plain_words(&hit.words))))
     };
@@ -68,6 +69,26 @@ fn reason(descriptor: &Descriptor, run: &RunState, ended: &Ended, lingered: bool
         .or_else(|| Some(by_end(run, ended, code, good_exit)))
 }
 
+/// Tells whether what it says has worked after all.
+fn disproved(rule: &ErrorRule, run: &RunState) -> bool {
+    rule.unless.iter().any(|tool| run.worked.contains(tool))
+}
+
+/// Judges a run that calls itself a success by the program's own record of the session, of one event a line: some
+/// failures are told to the model alone. The record is only read where there is something to look for.
+pub(crate) fn by_session(reader: &Reader, record: impl FnOnce() -> Option<Vec<u8>>) -> Option<Judgement> {
+    let asked = |rule: &&ErrorRule| rule.source == Source::Session && !disproved(rule, reader.run());
+    let rules: Vec<&ErrorRule> = reader.descriptor().errors.iter().filter(asked).collect();
+    let record = (!rules.is_empty()).then(record).flatten()?;
+    let events = record.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let begins = &reader.descriptor().output.begins;
+    let (failure, words) = events.fold(None, |found, event| match begins.iter().any(|begin| begin.holds(&event)) {
+        true => None,
+        false => found.or_else(|| rules.iter().find_map(|rule| rule.find(&event))),
+    })?;
+    Some(Judgement { failure, words, retry_at: None })
+}
+
 /// Says what an end is of which the program said nothing that is known.
 fn by_end(run: &RunState, ended: &Ended, code: Option<i32>, good_exit: bool) -> (Failure, String) {
     let message = run.message.clone().unwrap_or_default();
@@ -78,9 +99,10 @@ fn by_end(run: &RunState, ended: &Ended, code: Option<i32>, good_exit: bool) -> 
         _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
             (Failure::NotInstalled, run.stderr.trim().to_owned())
         }
-        _ if !good_exit => match environment::no_room(&run.stderr) {
-            Some(line) => (Failure::NoRoom, line.to_owned()),
-            None => {
+        _ if !good_exit => match (environment::no_sandbox(&run.stderr), environment::no_room(&run.stderr)) {
+            (Some(line), _) => (Failure::SandboxBroken, line.to_owned()),
+            (None, Some(line)) => (Failure::NoRoom, line.to_owned()),
+            (None, None) => {
                 let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
                 let tail = run.stderr.trim();
                 let tail = if tail.is_empty() { &message } else { tail };

@@ -1,13 +1,16 @@
-//! Figures of programs that count from the begin of a session: what earlier attempts had used up
-//! is taken off.
+//! What is known of a session beside a run's output: figures of programs that count from its begin, off which what
+//! earlier attempts had used up is taken, and the record that some programs keep of it.
 
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{descriptor::Descriptor, observation::Observation};
+use crate::{descriptor::Descriptor, home::Variable, observation::Observation, probe};
 use oodatcaa_core::{Usage, layout::Layout};
-use oodatcaa_sys::files::{self, Durable};
+use oodatcaa_sys::files::{self, Durable, Kind};
 
 /// The file in an attempt's directory for the next attempt of the same session.
 const FILE: &str = "session.json";
@@ -57,6 +60,45 @@ impl Before {
     pub(crate) fn take_off(&self, seen: &mut Observation) {
         seen.usage = seen.usage.without_tokens_of(self.usage);
     }
+}
+
+/// The largest record of a session that is read, in bytes.
+const RECORD: u64 = 64 << 20;
+
+/// A record is looked for so many directories deep, among so many entries: the place is the agent's, too.
+const DEPTH: usize = 4;
+const ENTRIES: usize = 20_000;
+
+/// Returns the program's own record of the session, as its description says where that is; `None` where it cannot be
+/// read.
+pub(crate) fn record(descriptor: &Descriptor, session: &str, variable: Variable<'_>) -> Option<Vec<u8>> {
+    // The name comes from the program's output.
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if session.is_empty() || !session.chars().all(is_name) {
+        return None;
+    }
+    let end = format!("{session}.jsonl");
+    let places = descriptor.output.sessions.iter().filter_map(|pattern| probe::place(pattern, variable));
+    places.into_iter().find_map(|place| {
+        let path = find(&place, &place, &end, DEPTH, &mut ENTRIES.clone())?;
+        files::read(&place, &path, RECORD).ok()?
+    })
+}
+
+/// Finds the newest file with this end of its name; programs order them by date.
+fn find(root: &Path, at: &Path, end: &str, depth: usize, left: &mut usize) -> Option<PathBuf> {
+    let mut entries = files::list(root, at, *left).ok()??;
+    *left -= entries.len();
+    entries.sort_unstable_by(|a, b| b.name.cmp(&a.name));
+    entries.iter().find_map(|entry| {
+        let path = at.join(&entry.name);
+        let name = entry.name.to_str().unwrap_or_default();
+        match entry.kind {
+            Kind::File => name.ends_with(end).then_some(path),
+            Kind::Directory if depth > 0 => find(root, &path, end, depth - 1, left),
+            _ => None,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{Stream, descriptor, open, tests::assignment};
 use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_process::Ended;
 
 fn config(adapter: &str) -> AgentConfig {
     AgentConfig { kind: AgentKind::Adapter, adapter: Some(adapter.into()), ..AgentConfig::default() }
@@ -107,6 +108,41 @@ fn permissions_that_only_the_programs_own_sandbox_could_keep_are_refused_inside_
     let named = open("x", &AgentConfig { permissions: Some("sandboxed".into()), ..config("codex") });
     let error = named.problem().expect("refused").to_string();
     assert_eq!(error, "use agent `x`: its permissions are `sandboxed`; its adapter has: all, auto, edits, plan");
+}
+
+/// Plays a session of codex that was recorded inside our sandbox, with its own sandbox on.
+fn nested_codex(sandboxed: bool, record: impl FnOnce(&str) -> String) -> Outcome {
+    let transcripts = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts");
+    let text = |name: &str| std::fs::read_to_string(transcripts.join(name)).expect("a transcript");
+    let dir = tempfile::tempdir().expect("a directory");
+    let assignment = Assignment { sandboxed, ..assignment(dir.path()) };
+    let session = "01a22dae-adb3-73d1-aebe-7fcc598c58dd";
+    let day = dir.path().join("codex/sessions/2026/11/30");
+    std::fs::create_dir_all(&day).expect("made");
+    std::fs::write(day.join("rollout-2026-11-30T18-00-00-another.jsonl"), "{}").expect("written");
+    let record = record(&text("codex-nested.rollout.jsonl"));
+    std::fs::write(day.join(format!("rollout-2026-11-30T18-19-12-{session}.jsonl")), record).expect("written");
+    std::fs::write(assignment.run_dir.join("stdout.log"), text("codex-nested.jsonl")).expect("written");
+    std::fs::write(assignment.run_dir.join("stderr.log"), "").expect("written");
+    let home = dir.path().join("codex").display().to_string();
+    let codex = open("mine", &AgentConfig { set: BTreeMap::from([("CODEX_HOME".into(), home)]), ..config("codex") });
+    codex.outcome(&assignment, &Exit { ended: Ended::Exited(0), ..Exit::unknown() }, None)
+}
+
+#[test]
+fn a_sandbox_that_broke_in_silence_is_found_in_the_programs_own_record_of_the_session() {
+    let outcome = nested_codex(true, str::to_owned);
+    let Outcome::Failed { class: Class::PermissionDenied, reason, .. } = &outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("bwrap: setting up uid map: Permission denied"), "{reason}");
+    assert!(reason.contains("`nested = true` in `[agents.mine.sandbox]`"), "{reason}");
+    // Where ours is not around it, there is nothing to nest.
+    let outcome = nested_codex(false, str::to_owned);
+    assert!(matches!(&outcome, Outcome::Failed { reason, .. } if !reason.contains("nested")), "{outcome:?}");
+    // An earlier run of the same session is not this one, and a record that cannot be read says nothing.
+    let begin = r#"{"type":"event_msg","payload":{"type":"task_started"}}"#;
+    for outcome in [nested_codex(true, |all| format!("{all}{begin}\n")), nested_codex(true, |_| "no JSON\n".into())] {
+        assert!(matches!(&outcome, Outcome::Done { .. }), "{outcome:?}");
+    }
 }
 
 #[test]

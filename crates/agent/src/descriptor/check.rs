@@ -89,11 +89,14 @@ fn rules(descriptor: &Descriptor) -> Result<(), String> {
     for (at, rule) in descriptor.errors.iter().enumerate() {
         let wrong = |what: &str| Err(format!("`errors[{at}]`: {what}"));
         match rule.source {
-            Source::Field if rule.ptr.is_none() => return wrong("`field` needs `ptr`"),
-            Source::Field | Source::Stderr if rule.regex.is_some() && rule.class.is_none() => {
+            Source::Field | Source::Session if rule.ptr.is_none() => return wrong("`field` and `session` need `ptr`"),
+            Source::Session if descriptor.output.sessions.is_empty() => {
+                return wrong("`session` needs `output.sessions`, which says where to look");
+            }
+            Source::Field | Source::Session | Source::Stderr if rule.regex.is_some() && rule.class.is_none() => {
                 return wrong("`regex` needs `class`");
             }
-            Source::Field if rule.regex.is_none() && rule.class.is_none() && rule.map.is_empty() => {
+            Source::Field | Source::Session if rule.regex.is_none() && rule.class.is_none() && rule.map.is_empty() => {
                 return wrong("says no failure: `map`, or `regex` and `class`");
             }
             Source::Stderr if rule.regex.is_none() => return wrong("`stderr` needs `regex` and `class`"),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::when::{Guard, Pattern, Pointer, When};
+use super::when::{Guard, Pattern, Pointer, When, word};
 use crate::failure::Failure;
 use oodatcaa_core::text;
 
@@ -162,7 +162,7 @@ pub(crate) struct Map {
     pub(crate) quiet: Vec<When>,
 }
 
-/// The place where a failure shows; never the model's words or a tool's output.
+/// The place where a failure shows; never the model's words, and a tool's output only with `unless`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
@@ -172,6 +172,8 @@ pub(crate) enum Source {
     Exit,
     /// In the end of standard error.
     Stderr,
+    /// In an event of its own record of the session, which is looked into when the run calls itself a success.
+    Session,
 }
 
 /// `[[errors]]`.
@@ -180,21 +182,39 @@ pub(crate) enum Source {
 pub(crate) struct ErrorRule {
     /// The place where it shows.
     pub(crate) source: Source,
-    /// `field`: of which events.
+    /// `field`, `session`: of which events.
     #[serde(default)]
     pub(crate) when: When,
-    /// `field`: where it stands.
+    /// `field`, `session`: where it stands.
     pub(crate) ptr: Option<Pointer>,
     /// `field`, `exit`: failures by value.
     #[serde(default)]
     pub(crate) map: BTreeMap<String, Failure>,
-    /// `field`, `stderr`: what is looked for.
+    /// `field`, `session`, `stderr`: what is looked for.
     pub(crate) regex: Option<Pattern>,
     /// The failure when `regex` is found, or when the field is there at all.
     pub(crate) class: Option<Failure>,
     /// Counts even when the run calls itself a success.
     #[serde(default)]
     pub(crate) always: bool,
+    /// Tools: where one of them has worked, this is no failure.
+    #[serde(default)]
+    pub(crate) unless: Vec<String>,
+}
+
+impl ErrorRule {
+    /// Returns the failure that this event tells of, and the text in which it was found.
+    pub(crate) fn find(&self, event: &Value) -> Option<(Failure, String)> {
+        let ptr = self.ptr.as_ref().filter(|_| self.when.holds(event))?;
+        ptr.all(event).into_iter().filter_map(word).find_map(|word| {
+            let failure = match (&self.regex, self.class) {
+                (Some(pattern), Some(class)) => pattern.0.is_match(&word).then_some(class),
+                (None, Some(class)) => Some(class),
+                _ => self.map.get(word.as_ref()).copied(),
+            };
+            failure.map(|failure| (failure, word.into_owned()))
+        })
+    }
 }
 
 /// `[[early]]`.

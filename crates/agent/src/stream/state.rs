@@ -1,7 +1,7 @@
 //! What a reader knows of a run.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher as _},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::keep_end;
 use crate::{
-    descriptor::{Descriptor, EarlyRule, Map, Pattern, Pick, RetryRule, RetryUnit, Source, when},
+    descriptor::{Descriptor, EarlyRule, Map, Pattern, Pick, RetryRule, RetryUnit, Source},
     failure::Failure,
     observation::Observation,
     output,
@@ -91,6 +91,8 @@ pub struct RunState {
     pub(crate) early: Option<(Failure, String)>,
     /// Tool calls that worked.
     pub(crate) tools_ok: u32,
+    /// The tools of which a call has worked.
+    pub(crate) worked: BTreeSet<String>,
     /// Events of any kind.
     pub(crate) events: u64,
     /// The time of the last event that was progress.
@@ -190,8 +192,14 @@ impl RunState {
 
     /// Notes that a tool has ended.
     pub(super) fn tool_end(&mut self, id: &str, ok: bool) {
-        self.open.remove(id);
-        self.tools_ok = self.tools_ok.saturating_add(u32::from(ok));
+        let ended = self.open.remove(id);
+        if !ok {
+            return;
+        }
+        self.tools_ok = self.tools_ok.saturating_add(1);
+        if let Some(tool) = ended.filter(|_| self.worked.len() < 100) {
+            self.worked.insert(tool.name);
+        }
     }
 
     /// Takes back the end of the run: it goes on.
@@ -254,19 +262,10 @@ impl RunState {
 
     pub(super) fn errors(&mut self, descriptor: &Descriptor, event: &Value) {
         for (rule, hit) in descriptor.errors.iter().zip(&mut self.hits) {
-            let Some(ptr) = rule.ptr.as_ref().filter(|_| rule.source == Source::Field && rule.when.holds(event)) else {
-                continue;
-            };
-            let found = ptr.all(event).into_iter().filter_map(when::word).find_map(|word| {
-                let failure = match (&rule.regex, rule.class) {
-                    (Some(pattern), Some(class)) => pattern.0.is_match(&word).then_some(class),
-                    (None, Some(class)) => Some(class),
-                    _ => rule.map.get(word.as_ref()).copied(),
-                };
-                failure.map(|failure| Hit { failure, words: shown(&word) })
-            });
-            if found.is_some() {
-                *hit = found;
+            if rule.source == Source::Field
+                && let Some((failure, words)) = rule.find(event)
+            {
+                *hit = Some(Hit { failure, words: shown(&words) });
             }
         }
     }

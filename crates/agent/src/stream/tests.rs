@@ -61,12 +61,17 @@ const TRANSCRIPTS: &[Expected] = &[
     bad("claude-429ra.jsonl", 1, F::RateLimited),
     bad("claude-500.jsonl", 1, F::ProviderError),
     Expected { tokens: Some((100_000, 20_000)), ..bad("claude-budget.jsonl", 1, F::BudgetExceeded) },
+    // What its own sandbox says inside ours, with a namespace and without one.
+    Expected { tokens: Some((4_936, 224)), ..bad("claude-nested.jsonl", 0, F::SandboxBroken) },
+    Expected { tokens: Some((4_936, 224)), ..bad("claude-nested-sockets.jsonl", 0, F::SandboxBroken) },
     bad("claude-ctx.jsonl", 1, F::ContextOverflow),
     Expected { tokens: Some((2_468, 112)), ..bad("claude-dontask.jsonl", 0, F::ToolDenied) },
     Expected { tokens: Some((2_468, 112)), ..bad("claude-maxturns.jsonl", 1, F::TurnLimit) },
     Expected { tokens: Some((2_468, 112)), ..bad("claude-perm.jsonl", 0, F::ToolDenied) },
     good("codex-text.jsonl", (1_234, 56)),
     good("codex-write.jsonl", (2_468, 112)),
+    // Its own sandbox broke, of which its output says nothing; its record of the session does.
+    Expected { text: Some("Done."), ..good("codex-nested.jsonl", (4_936, 224)) },
     bad("codex-401.jsonl", 1, F::Auth),
     bad("codex-403.jsonl", 1, F::Forbidden),
     bad("codex-404.jsonl", 1, F::ModelUnavailable),
@@ -175,6 +180,8 @@ fn no_transcript_is_left_out() {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts");
     for entry in std::fs::read_dir(dir).expect("there").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        // A program's own record of a session stands beside its output.
+        let name = name.replace(".rollout.", ".");
         assert!(TRANSCRIPTS.iter().any(|expected| expected.file == name), "{name}");
     }
 }
@@ -400,6 +407,34 @@ fn a_sandbox_that_does_not_work_is_told_although_the_run_calls_itself_a_success(
         "2026-11-29T10:00:00Z ERROR codex_core::exec: bwrap: execvp codex-linux-sandbox: No such file or directory\n";
     assert_eq!(judged("codex", stdout, broken, 0).map(|judged| judged.failure), Some(F::SandboxBroken));
     assert_eq!(judged("codex", stdout, "a note\n", 0), None);
+}
+
+#[test]
+fn what_a_command_says_of_a_sandbox_counts_only_where_no_command_has_worked() {
+    let claude = |worked: bool| {
+        let result = |id: &str, failed: bool, words: &str| {
+            let call = serde_json::json!({"type": "assistant", "message": {"id": id, "model": "m",
+                "content": [{"type": "tool_use", "id": id, "name": "Bash", "input": {}}]}});
+            let content =
+                serde_json::json!([{"type": "tool_result", "tool_use_id": id, "is_error": failed, "content": words}]);
+            format!("{call}\n{}\n", serde_json::json!({"type": "user", "message": {"content": content}}))
+        };
+        let end = serde_json::json!({"type": "result", "subtype": "success", "is_error": false, "num_turns": 2, "result": "x"});
+        let broken = result("a", true, "Exit code 1\nbwrap: setting up uid map: Permission denied");
+        let other = result("b", !worked, "ok");
+        judged("claude", &format!("{broken}{other}{end}\n"), "", 0).map(|judged| judged.failure)
+    };
+    assert_eq!(claude(false), Some(F::SandboxBroken));
+    // An agent that works on a sandbox sees such words every day.
+    assert_eq!(claude(true), None);
+}
+
+#[test]
+fn a_program_that_failed_with_its_sandbox_last_words_has_a_broken_sandbox() {
+    let words = "starting\nbwrap: loopback: Failed RTM_NEWADDR: Operation not permitted\n";
+    for adapter in ["gemini", "qwen", "opencode", "claude"] {
+        assert_eq!(judged(adapter, "", words, 1).map(|judged| judged.failure), Some(F::SandboxBroken), "{adapter}");
+    }
 }
 
 #[test]
