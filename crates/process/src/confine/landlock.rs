@@ -13,7 +13,7 @@ use landlock::{
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 
-use super::{Failed, Network, Profile};
+use super::{Failed, Means, Network, Profile};
 
 /// The newest version whose rights we ask for.
 const NEWEST: u32 = 7;
@@ -46,7 +46,8 @@ fn rules(version: u32, files: bool, ports: bool) -> Result<RulesetCreated, landl
 }
 
 /// Applies to this process what the profile says and the version has.
-pub(super) fn restrict(profile: &Profile, version: u32) -> Result<(), Failed> {
+pub(super) fn restrict(profile: &Profile, means: Means) -> Result<(), Failed> {
+    let version = means.landlock;
     let ports = match &profile.network {
         Network::Ports(ports) if version >= 4 => Some(ports),
         _ => None,
@@ -65,8 +66,12 @@ pub(super) fn restrict(profile: &Profile, version: u32) -> Result<(), Failed> {
         let abi = ABI::from(i32::try_from(version).unwrap_or_default());
         let (all, read) = (AccessFs::from_all(abi), AccessFs::from_read(abi));
         let devices = DEVICES.iter().map(|name| Path::new("/dev").join(name));
-        let private = profile.private.iter().filter(|_| profile.namespace).map(|(_, to)| to.clone());
-        let written = profile.write.iter().cloned().chain(private).chain(devices).map(|path| (path, all));
+        // Without a namespace everybody's own would be everybody's.
+        let common: Vec<PathBuf> = match means.namespace {
+            true => profile.private.iter().map(|(_, to)| to.clone()).collect(),
+            false => profile.shared.clone(),
+        };
+        let written = profile.write.iter().cloned().chain(common).chain(devices).map(|path| (path, all));
         let readable = readable(&profile.read, &profile.deny).into_iter().map(|path| (path, read));
         for (path, access) in written.chain(readable) {
             // What is not there gives nobody anything.

@@ -134,6 +134,6 @@ fn confine(profile: &Profile, report: &mut Report) -> Result<(), Failed> {
     }
     // As root, or in a namespace, the program could else undo all of it.
     space::drop_capabilities()?;
-    landlock::restrict(profile, means.landlock)?;
+    landlock::restrict(profile, means)?;
     seccomp::restrict(profile, means)
 }

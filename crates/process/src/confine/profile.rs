@@ -42,6 +42,9 @@ pub struct Profile {
     /// Directories of its own that stand in the place of others, such as `/tmp`: its own, and the other. Only in a
     /// namespace.
     pub private: Vec<(PathBuf, PathBuf)>,
+    /// What may be written in their place where there is no namespace.
+    #[serde(default)]
+    pub shared: Vec<PathBuf>,
     /// Files and directories that may not be read.
     pub deny: Vec<PathBuf>,
     /// Directories in which other programs have their sockets. Only in a namespace; without one no socket can be made.
@@ -63,6 +66,12 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Tells whether something in what may be written may not be: only mounts can say that.
+    fn has_holes(&self) -> bool {
+        let in_written = |path: &PathBuf| self.write.iter().any(|write| path.starts_with(write) && path != write);
+        self.deny.iter().chain(&self.read).any(in_written)
+    }
+
     /// Writes it into a directory that the program cannot write to, and sees to it that no earlier report stands there.
     /// Returns where it is.
     pub fn write(&mut self, dir: &Path) -> io::Result<PathBuf> {
@@ -141,15 +150,17 @@ pub fn given(means: Means, profile: &Profile) -> BTreeSet<Guarantee> {
     let Means { landlock, namespace } = means;
     // Landlock's rules for files forbid mounts, which a sandbox inside needs.
     let files = if profile.nested { 0 } else { landlock };
+    // They only allow, and what is allowed is so with all that lies in it.
+    let ruled = if profile.has_holes() { 0 } else { files };
     // A domain needs something to restrict: without rules for files that are the scopes, since version 6.
     let domain = files >= 1 || landlock >= 6;
     Guarantee::ALL
         .into_iter()
         .filter(|guarantee| match guarantee {
             // Before version 3 a file that may only be read can be truncated.
-            Guarantee::Files => namespace || files >= 3,
+            Guarantee::Files => namespace || ruled >= 3,
             Guarantee::Metadata => namespace,
-            Guarantee::Secrets => namespace || files >= 1,
+            Guarantee::Secrets => namespace || ruled >= 1,
             Guarantee::Environ => domain,
             Guarantee::Processes => landlock >= 6,
             Guarantee::Sockets => true,
@@ -172,6 +183,8 @@ mod tests {
         let plain = Profile::default();
         let nested = Profile { nested: true, ..Profile::default() };
         let closed = Profile { network: Network::None, ..Profile::default() };
+        let hole = |path: &str| Profile { write: vec!["/p".into()], deny: vec![path.into()], ..Profile::default() };
+        let (beside, holes) = (hole("/pq"), hole("/p/q"));
         for (landlock, namespace, profile, expected) in [
             (0, false, &plain, "sockets"),
             (1, false, &plain, "secrets environ sockets"),
@@ -184,6 +197,9 @@ mod tests {
             (7, true, &nested, "files metadata secrets environ processes sockets"),
             (5, true, &nested, "files metadata secrets sockets"),
             (7, false, &nested, "environ processes sockets"),
+            (7, false, &beside, "files secrets environ processes sockets"),
+            (7, false, &holes, "environ processes sockets"),
+            (7, true, &holes, "files metadata secrets environ processes sockets"),
             (7, true, &closed, "files metadata secrets environ processes sockets network"),
         ] {
             assert_eq!(words(landlock, namespace, profile), expected, "{landlock} {namespace} {profile:?}");

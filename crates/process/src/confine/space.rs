@@ -56,6 +56,11 @@ pub(super) fn furnish(profile: &Profile) -> Result<(), Failed> {
     for path in &profile.write {
         bind(path, path)?;
     }
+    // What lies in it and may only be read becomes a mount as well.
+    let in_written = |path: &&PathBuf| profile.write.iter().any(|write| path.starts_with(write) && *path != write);
+    for path in profile.read.iter().filter(in_written) {
+        bind(path, path)?;
+    }
     cover(profile)?;
     let writable = profile.write.iter().chain(profile.private.iter().map(|(_, to)| to)).map(PathBuf::as_path);
     // Devices bound one by one break pseudo terminals; whom the processes below `/proc` belong to says who writes.

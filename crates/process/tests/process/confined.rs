@@ -241,3 +241,51 @@ fn the_report_says_what_was_given_and_why_a_program_was_not_there() {
     assert!(report.guarantees.is_superset(&BTreeSet::from(USUAL)));
     assert_eq!(report.guarantees.contains(&Guarantee::Metadata), has_namespaces());
 }
+
+#[test]
+fn what_lies_in_a_written_directory_is_kept_by_mounts_or_nothing_runs() {
+    let room = Room::new("/var/tmp");
+    let profile = |namespace| Profile {
+        write: vec![room.dir.path().into()],
+        read: vec![room.at("work")],
+        deny: vec![room.at("home/.ssh")],
+        ..room.profile(namespace)
+    };
+    if has_namespaces() {
+        let tries = |script: &str| room.tries(&profile(true), script);
+        assert_eq!(tries("echo x > $ROOM/free && cat $ROOM/free $ROOM/work/queue"), Ok("x\nqueue\n".into()));
+        for (script, words) in [
+            ("echo x >> $ROOM/work/queue", "Read-only file system"),
+            ("mv $ROOM/work $ROOM/aside", "busy"),
+            ("rm -r $ROOM/work", "Read-only file system"),
+            ("cat ~/.ssh/id", "No such file"),
+        ] {
+            let said = tries(script).unwrap_err();
+            assert!(said.contains(words), "{script}: {said}");
+        }
+    }
+    assert_eq!(room.run(&profile(false), &["true"]).status.code(), Some(125));
+    let error = room.report().error.unwrap();
+    assert!(error.starts_with("failed to give the guarantee files, secrets: "), "{error}");
+}
+
+#[test]
+fn where_a_namespace_is_refused_a_private_directory_does_not_open_the_common_one() {
+    let room = Room::new("/var/tmp");
+    let mut profile = room.profile(true);
+    profile.shared = vec!["/dev/shm".into()];
+    fs::write(room.at("out/sandbox.json"), serde_json::to_vec(&profile).unwrap()).unwrap();
+    // Whoever says so in a namespace of his own lets nobody make another one below it.
+    let none = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let script = "echo x > /tmp/common; echo x > /dev/shm/$$ && rm /dev/shm/$$ && echo shared";
+    let mut command = as_user(Path::new("unshare"));
+    command.args(["-Ur", "sh", "-c", none, "sh"]).arg(room.at("shim")).arg("confine").arg(room.at("out/sandbox.json"));
+    let output = command.args(["--", "sh", "-c", script]).current_dir(room.at("wt")).output().unwrap();
+    if has_namespaces() {
+        let report = room.report();
+        assert!(report.applied && !report.means.namespace, "{report:?}");
+        assert!(report.refused.unwrap().starts_with("failed to make a namespace: "));
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(said.contains("/tmp/common: Permission denied") && said.contains("shared"), "{said}");
+    }
+}
