@@ -40,6 +40,7 @@ pub mod prompt;
 mod prompt_data;
 pub mod record;
 pub mod result;
+pub mod sandbox;
 mod sim;
 pub mod stream;
 mod watcher;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Observation, result::Answer};
 use oodatcaa_core::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, layout::Layout, text};
-use oodatcaa_process::Exit;
+use oodatcaa_process::{Exit, confine};
 use oodatcaa_sys::files::{self, Durable, FileError};
 
 /// `attempt.json`.
@@ -71,6 +71,8 @@ pub struct Findings {
     pub resumed: Option<String>,
     /// The directory of the state of the agent's program, where that was not the user's own.
     pub home: Option<PathBuf>,
+    /// The report of the sandbox that it ran in; absent where a person said that nothing is confined.
+    pub confined: Option<confine::Report>,
     /// The content of the workspace at its end, in a form that can be compared.
     pub content: Option<String>,
     /// The agent's answers to the task's acceptance criteria.

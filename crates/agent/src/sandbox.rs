@@ -1,0 +1,338 @@
+//! The profile of one program: where it may write, what it may not read, made of the configuration and the places of its
+//! attempt. Pure: what is there on the disk is asked for through [`Disk`].
+//!
+//! ```text
+//!   config::Sandbox ─┐
+//!   Place, Disk ─────┴─> Confinement { profile, env } ──> confine::Profile::write, Invocation
+//!                                 └──> explain: which rule allows or denies a path
+//! ```
+//!
+//! Whatever cannot be given is an error or stricter. Nothing here may make a profile that can write to what decides what
+//! runs and what is approved: that is checked once more at the end, whoever asked for it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use oodatcaa_config::{Caches, HomeView, Network, Sandbox, SandboxMode};
+use oodatcaa_core::layout::Layout;
+use oodatcaa_process::confine::{self, Profile};
+
+mod explain;
+mod private;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+pub use explain::{Verdict, explain};
+pub use private::Private;
+pub use secrets::{OwnPlaces, sign_ins};
+
+/// What a program is, which decides what is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// An agent that changes the workspace.
+    Agent,
+    /// An agent that only looks at it: a planner.
+    Reader,
+    /// A gate: no slot, no sign-in.
+    Gate,
+    /// `setup` or `teardown` of a workspace: the same.
+    Hook,
+    /// Our own git, where it reads what an agent has made.
+    Git,
+}
+
+/// The places of one program.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What the program is.
+    pub program: Program,
+    /// The project.
+    pub layout: Layout,
+    /// The user's home.
+    pub home: Option<PathBuf>,
+    /// The directory of the user's configuration of ours.
+    pub config: Option<PathBuf>,
+    /// The top of the worktree, or the project's root where there are no worktrees.
+    pub top: PathBuf,
+    /// The project's own git directory, wherever it is.
+    pub git: Option<PathBuf>,
+    /// The agent's own repository.
+    pub own_git: Option<PathBuf>,
+    /// The attempt's directory; nothing for what runs outside of one.
+    pub run_dir: Option<PathBuf>,
+    /// The slot's directory.
+    pub slot: Option<PathBuf>,
+    /// What its adapter needs of the user's.
+    pub own: OwnPlaces,
+    /// Where all adapters keep their sign-in.
+    pub sign_ins: Vec<PathBuf>,
+    /// Its directories in the place of `/tmp` and `/dev/shm`.
+    pub private: Private,
+    /// Where programs are looked for, and our own.
+    pub programs: Vec<PathBuf>,
+    /// Directories of sockets that lie elsewhere, such as `$XDG_RUNTIME_DIR`.
+    pub sockets: Vec<PathBuf>,
+}
+
+/// What the disk says of paths; tests make their own.
+pub trait Disk {
+    /// Tells whether something is there.
+    fn exists(&self, path: &Path) -> bool;
+    /// Returns where a path leads, without links.
+    fn real(&self, path: &Path) -> PathBuf;
+}
+
+/// The disk of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisMachine;
+
+impl Disk for ThisMachine {
+    fn exists(&self, path: &Path) -> bool {
+        path.symlink_metadata().is_ok()
+    }
+
+    fn real(&self, path: &Path) -> PathBuf {
+        oodatcaa_config::sandbox::real(path)
+    }
+}
+
+/// How a program is confined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confinement {
+    /// The profile; `None` where a person said `off`.
+    pub profile: Option<Profile>,
+    /// Variables that it needs for it, under those that the configuration sets.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Directories of sockets of other programs, and what else services leave for all to use.
+const MASKED: &[&str] = &["/run", "/var/run"];
+
+/// What programs need of a masked `/run`: names are looked up by these, and some systems keep their programs there.
+const LEFT: &[&str] = &[
+    "/run/systemd/resolve/stub-resolv.conf",
+    "/run/systemd/resolve/resolv.conf",
+    "/run/resolvconf/resolv.conf",
+    "/run/NetworkManager/resolv.conf",
+    "/run/NetworkManager/no-stub-resolv.conf",
+    "/run/connman/resolv.conf",
+    "/run/current-system",
+    "/run/opengl-driver",
+    "/run/wrappers",
+    "/etc/resolv.conf",
+];
+
+/// Where everybody may write, and every program gets a directory of its own.
+const TMP: &str = "/tmp";
+const SHM: &str = "/dev/shm";
+
+/// Makes the profile of a program. Fails, in words that follow "cannot", where what is asked for cannot be had.
+pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Confinement, String> {
+    match sandbox.mode {
+        SandboxMode::Off => return Ok(Confinement { profile: None, env: BTreeMap::new() }),
+        SandboxMode::Auto | SandboxMode::Landlock => {}
+        SandboxMode::Bwrap | SandboxMode::Container => {
+            return Err(format!(
+                "be confined by mode \"{0}\": it is not built in; name {0} in `argv` of the agent (agentctl help sandbox) and say mode = \"auto\"",
+                sandbox.mode.as_str()
+            ));
+        }
+    }
+    let network = match &sandbox.network {
+        Network::All => confine::Network::All,
+        Network::None => confine::Network::None,
+        Network::Ports(ports) => confine::Network::Ports(ports.clone()),
+        Network::Proxy(_) => {
+            return Err("be kept to a proxy: it is not built in; say network = { ports = [PORT OF THE PROXY] } and \
+                set HTTPS_PROXY for the agent, or network = \"none\""
+                .into());
+        }
+    };
+    let (namespace, layout) = (sandbox.mode == SandboxMode::Auto, &place.layout);
+    let real = |path: &PathBuf| disk.real(path);
+    let mut lists = Lists::of(sandbox, place);
+    for all in [&mut lists.write, &mut lists.deny, &mut lists.mask, &mut lists.read] {
+        *all = all.iter().map(real).collect();
+        all.sort();
+        all.dedup();
+    }
+    let private: Vec<(PathBuf, PathBuf)> = place.private.covers().map(|(own, at)| (own, at.into())).collect();
+    // What need not be there gives nobody anything; a place of the attempt's own that is not there is an error later.
+    let needed: Vec<PathBuf> = needed(place).iter().map(real).collect();
+    lists.write.retain(|path| needed.contains(path) || disk.exists(path));
+    let writable = |path: &Path| lists.write.iter().any(|write| path.starts_with(write));
+    // A hole in what may be written is one only where something is.
+    lists.deny.retain(|path| disk.exists(path) || !writable(path));
+    let inmost = |all: &mut dyn Iterator<Item = &Path>, path: &Path| {
+        all.filter(|one| path.starts_with(one) && path != *one).map(|one| one.as_os_str().len()).max()
+    };
+    let kept: Vec<PathBuf> = ours(place).iter().map(real).collect();
+    // Everything else can be read anyway. What may be written stays so, but for what is ours.
+    let hidden = |path: &PathBuf| {
+        let covers = lists.deny.iter().chain(&lists.mask).map(PathBuf::as_path);
+        let cover = inmost(&mut covers.chain(private.iter().map(|(_, at)| at.as_path())), path);
+        let written = inmost(&mut lists.write.iter().map(PathBuf::as_path), path);
+        let uncovers = private.iter().any(|(_, at)| at.starts_with(path));
+        !uncovers && (cover > written || kept.contains(path) && written.is_some())
+    };
+    let read = lists.read.iter().filter(|path| hidden(path) && disk.exists(path) && !lists.write.contains(path));
+    let read: Vec<PathBuf> = read.cloned().collect();
+    for path in &lists.write {
+        spares(path, place, disk)?;
+    }
+    if let Some(path) = place.home.as_ref().map(real).filter(|home| lists.deny.contains(home))
+        && lists.write.iter().chain([&disk.real(layout.root())]).any(|own| path.starts_with(own))
+    {
+        return Err(format!("see only what is listed of {}: the workspace holds all of it", path.display()));
+    }
+    let shared = [PathBuf::from(SHM)].into_iter().filter(|shm| disk.exists(shm)).collect();
+    let mut env = BTreeMap::from([("TMPDIR".to_owned(), text(place.private.tmp()))]);
+    if sandbox.caches == Caches::Own {
+        let below = place.slot.as_deref().unwrap_or(place.private.tmp()).join("cache");
+        env.extend(CACHES.map(|(name, part)| (name.to_owned(), text(&below.join(part)))));
+    }
+    let profile = Profile {
+        require: sandbox.require.clone(),
+        write: lists.write,
+        private: if namespace { private } else { Vec::new() },
+        shared,
+        deny: lists.deny,
+        mask: lists.mask,
+        read,
+        network,
+        namespace,
+        nested: sandbox.nested,
+        ..Profile::default()
+    };
+    Ok(Confinement { profile: Some(profile), env })
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Variables that lead package managers to caches of the slot's own, and their parts of its path.
+const CACHES: [(&str, &str); 6] = [
+    ("CARGO_HOME", "cargo"),
+    ("GOCACHE", "go-build"),
+    ("GOMODCACHE", "go-mod"),
+    ("PIP_CACHE_DIR", "pip"),
+    ("XDG_CACHE_HOME", "xdg"),
+    ("npm_config_cache", "npm"),
+];
+
+/// The four lists of a profile, before the disk is asked.
+struct Lists {
+    write: Vec<PathBuf>,
+    deny: Vec<PathBuf>,
+    mask: Vec<PathBuf>,
+    read: Vec<PathBuf>,
+}
+
+impl Lists {
+    fn of(sandbox: &Sandbox, place: &Place) -> Self {
+        let Place { layout, program, .. } = place;
+        let is_agent = matches!(program, Program::Agent | Program::Reader);
+        let mut write = vec![place.private.tmp().to_owned()];
+        let mut read = vec![layout.root().to_owned(), place.top.clone()];
+        read.extend(ours(place));
+        read.extend(place.git.clone());
+        read.extend(place.run_dir.clone());
+        read.extend(place.programs.iter().cloned());
+        read.extend(LEFT.iter().map(PathBuf::from));
+        match program {
+            Program::Agent | Program::Gate | Program::Hook => {
+                write.push(place.top.clone());
+                write.extend(place.own_git.clone());
+            }
+            Program::Reader | Program::Git => read.extend(place.own_git.clone()),
+        }
+        if is_agent {
+            write.extend(place.run_dir.as_ref().map(|dir| dir.join(crate::OUT_DIR)));
+            write.extend(place.slot.clone());
+            write.extend(place.own.write.iter().cloned());
+            read.extend(place.own.read.iter().cloned());
+        } else if *program != Program::Git {
+            write.extend(place.slot.as_ref().map(|slot| slot.join("cache")));
+        }
+        if *program != Program::Git {
+            write.extend(sandbox.allow_write.iter().cloned());
+        }
+
+        let mut deny = place.sign_ins.clone();
+        if let Some(home) = &place.home {
+            deny.extend(secrets::below(home));
+            match sandbox.home {
+                HomeView::All => read.push(home.clone()),
+                HomeView::Listed => {
+                    deny.push(home.clone());
+                    read.extend(secrets::tools(home));
+                }
+            }
+        }
+        // What is given back, but for what is ours: nobody gives that.
+        deny.retain(|path| !sandbox.allow_read.iter().any(|given| path.starts_with(given)));
+        read.extend(sandbox.allow_read.iter().cloned());
+        read.extend(sandbox.allow_sockets.iter().cloned());
+        for path in &sandbox.deny_read {
+            // The project's own files are in the worktree as well.
+            deny.extend(path.strip_prefix(layout.root()).ok().map(|below| place.top.join(below)));
+            deny.push(path.clone());
+        }
+        deny.extend(hidden(place));
+        let mask = MASKED.iter().map(PathBuf::from).chain(place.sockets.iter().cloned()).collect();
+        Self { write, deny, mask, read }
+    }
+}
+
+/// Returns the places of the attempt's own, without which it cannot work.
+fn needed(place: &Place) -> Vec<PathBuf> {
+    let out = place.run_dir.as_ref().map(|dir| dir.join(crate::OUT_DIR));
+    let own = [Some(place.top.clone()), place.own_git.clone(), out, place.slot.clone()];
+    own.into_iter().flatten().chain([place.private.tmp().to_owned()]).collect()
+}
+
+/// Returns what of the project decides what runs and what is approved: read, and never written.
+fn ours(place: &Place) -> Vec<PathBuf> {
+    let layout = &place.layout;
+    vec![layout.mark(), layout.root().join(".git"), layout.leases(), layout.pids(), layout.logs()]
+}
+
+/// Returns what of ours is not even read: whoever can read a lock can hold it.
+fn hidden(place: &Place) -> Vec<PathBuf> {
+    let layout = &place.layout;
+    let project = [layout.runs(), layout.foreign_homes(), layout.locks(), layout.runtime()];
+    let user = [layout.user_base().map(Path::to_owned), place.config.clone()];
+    project.into_iter().chain(user.into_iter().flatten()).collect()
+}
+
+/// Checks that a place which may be written spares what nobody may write.
+fn spares(path: &Path, place: &Place, disk: &dyn Disk) -> Result<(), String> {
+    let real = |path: PathBuf| disk.real(&path);
+    // Where there are no worktrees the project itself is written, with holes in it.
+    let (root, top) = (disk.real(place.layout.root()), disk.real(&place.top));
+    let own: Vec<PathBuf> = needed(place).into_iter().map(real).filter(|own| *own != root).collect();
+    if own.iter().any(|own| path.starts_with(own)) {
+        return Ok(());
+    }
+    let is_workspace = path == top;
+    let kept = ours(place).into_iter().chain(hidden(place)).chain(place.git.clone()).map(real);
+    for kept in kept {
+        if path.starts_with(&kept) || kept.starts_with(path) && !is_workspace {
+            return Err(format!(
+                "be let write to {}, beside which {} would be open: that decides what runs and what is approved",
+                path.display(),
+                kept.display()
+            ));
+        }
+    }
+    match &place.home {
+        Some(home) if disk.real(home).starts_with(path) && !is_workspace => {
+            Err(format!("be let write to {}: that is all of your home", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
