@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oodatcaa_config::{Caches, HomeView, Network, Sandbox, SandboxMode};
+use oodatcaa_config::{Caches, Config, HomeView, Network, Sandbox, SandboxMode, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_process::confine::{self, Profile};
 
@@ -75,6 +75,41 @@ pub struct Place {
     pub programs: Vec<PathBuf>,
     /// Directories of sockets that lie elsewhere, such as `$XDG_RUNTIME_DIR`.
     pub sockets: Vec<PathBuf>,
+}
+
+impl Place {
+    /// Finds the places that are the same for all programs of a user and project; those of the attempt (`git`, `own_git`,
+    /// `run_dir`, `slot`, `own`) are added by whoever knows them.
+    pub fn of(
+        program: Program,
+        layout: Layout,
+        top: PathBuf,
+        private: Private,
+        world: &World,
+        config: &Config,
+    ) -> Self {
+        let path = world.var("PATH").unwrap_or_default().split(':').map(PathBuf::from);
+        let exe = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
+        let socket = |name| world.var(name).map(|value| PathBuf::from(value.strip_prefix("unix://").unwrap_or(value)));
+        let sockets = ["XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "DOCKER_HOST"].into_iter().filter_map(socket);
+        let git = layout.root().join(".git");
+        Self {
+            program,
+            home: world.home().map(Path::to_owned),
+            config: world.user_config().and_then(|file| Some(file.parent()?.to_owned())),
+            top,
+            git: git.is_dir().then_some(git),
+            own_git: None,
+            run_dir: None,
+            slot: None,
+            own: OwnPlaces::default(),
+            sign_ins: sign_ins(&config.adapters, &BTreeMap::new()),
+            private,
+            programs: path.chain(exe).filter(|dir| dir.is_absolute()).collect(),
+            sockets: sockets.filter(|path| path.is_absolute()).collect(),
+            layout,
+        }
+    }
 }
 
 /// What the disk says of paths; tests make their own.
