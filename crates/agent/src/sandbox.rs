@@ -213,7 +213,14 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
         let uncovers = private.iter().any(|(_, at)| at.starts_with(path));
         !uncovers && (cover > written || kept.contains(path) && written.is_some())
     };
-    let read = lists.read.iter().filter(|path| hidden(path) && disk.exists(path) && !lists.write.contains(path));
+    // Of two words about the same place the stricter one counts, and nobody gives what is ours.
+    let given: Vec<PathBuf> = sandbox.allow_read.iter().chain(&sandbox.allow_sockets).map(real).collect();
+    let ours: Vec<PathBuf> = self::hidden(place).iter().map(real).collect();
+    let may = |path: &PathBuf| {
+        !lists.deny.contains(path) && !(given.contains(path) && ours.iter().any(|ours| path.starts_with(ours)))
+    };
+    let is_left = |path: &&PathBuf| hidden(path) && may(path) && disk.exists(path) && !lists.write.contains(path);
+    let read = lists.read.iter().filter(is_left);
     let read: Vec<PathBuf> = read.cloned().collect();
     for path in &lists.write {
         spares(path, place, disk)?;

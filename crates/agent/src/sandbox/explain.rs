@@ -15,6 +15,9 @@ pub struct Verdict {
     pub rule: &'static str,
 }
 
+/// The rule for what is hidden by something of the program's own.
+pub(super) const OWN: &str = "it has one of its own there";
+
 /// Says whether a program with this profile may read or write a path, and which rule says so. With a namespace the
 /// innermost rule counts, as the mounts do.
 pub fn explain(profile: &Profile, path: &Path, write: bool) -> Verdict {
@@ -32,7 +35,7 @@ pub fn explain(profile: &Profile, path: &Path, write: bool) -> Verdict {
     let verdict = |allowed, by: Option<&PathBuf>, rule| Verdict { allowed, by: by.cloned(), rule };
     match innermost {
         Some((Rule::Write, at)) => verdict(true, Some(at), "it may be written"),
-        Some((Rule::Private, at)) => verdict(true, Some(at), "it has one of its own there"),
+        Some((Rule::Private, at)) => verdict(true, Some(at), OWN),
         Some((Rule::Shared, at)) => verdict(true, Some(at), "everybody writes there"),
         Some((Rule::Deny, at)) => verdict(false, Some(at), "it is kept secret"),
         Some((Rule::Mask, at)) => verdict(false, Some(at), "sockets of other programs are there"),
