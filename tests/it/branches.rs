@@ -11,6 +11,7 @@ mod environment;
 mod evidence;
 mod fetch;
 mod killed;
+mod own;
 mod pinned;
 mod remote;
 mod snags;

@@ -14,7 +14,7 @@ use std::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Lease, Role, RunName, Status, Task, TaskId, Token};
 use oodatcaa_git::{
-    Author, Config, KeepReason, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
+    Author, Config, KeepReason, Mode, Refs, UPLOAD_PACK, Workspace, WorkspaceError, diff, mode_for,
     prune::{self, PrunePolicy},
     restart::{self, Anew},
     trailers,

@@ -126,11 +126,14 @@ fn is_risky(path: &str) -> bool {
     })
 }
 
+/// A merge that its author left with conflicts.
+pub(super) const CONFLICTS: &str = "a merge with conflicts";
+
 /// Returns the git operation that is half done in a checkout.
 pub(super) fn midway(checkout: &Checkout) -> Result<Option<&'static str>> {
     let found = match half_done(&checkout.admin) {
         // A merge without conflicts is ended by the commit of the rest.
-        None if !checkout.git.run(&["ls-files", "-u", "-z"])?.is_empty() => Some("a merge with conflicts"),
+        None if !checkout.git.run(&["ls-files", "-u", "-z"])?.is_empty() => Some(CONFLICTS),
         found => found,
     };
     Ok(found)

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::git::GitError;
-use oodatcaa_core::{Class, TaskId, text};
+use oodatcaa_core::{Class, TaskId, Token, text};
 
 /// The result of what is done to a workspace.
 pub(crate) type Result<T, E = WorkspaceError> = std::result::Result<T, E>;
@@ -89,6 +89,14 @@ pub enum WorkspaceError {
     /// The project names hooks that its user has not allowed.
     #[error("prepare the workspace: its `setup` and `teardown` are not trusted")]
     Untrusted,
+    /// Another attempt has the worktree by now.
+    #[error("hand out the worktree of {task}: attempt {by} has it by now")]
+    Superseded {
+        /// The task.
+        task: TaskId,
+        /// Who has it.
+        by: Token,
+    },
     /// The disk is nearly full.
     #[error("make a workspace in {}: {} MiB are free, and `workspace.disk_min` wants {} MiB", path.display(), free >> 20, wanted >> 20)]
     DiskLow {
@@ -170,6 +178,7 @@ impl WorkspaceError {
             Self::Fetch { away: true, .. } => Class::Network,
             Self::BranchInUse { .. } | Self::Hook { .. } | Self::Fetch { .. } => Class::Config,
             Self::DiskLow { .. } => Class::Environment,
+            Self::Superseded { .. } => Class::Superseded,
             Self::Io { source, .. } if is_no_room(source) => Class::Environment,
             Self::Midway { .. } => Class::NoEvidence,
             Self::Io { source, .. }

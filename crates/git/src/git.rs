@@ -23,7 +23,7 @@ mod ask;
 mod call;
 pub(super) mod destroy;
 mod error;
-mod plain;
+pub(super) mod plain;
 pub mod program;
 pub(super) mod snags;
 mod spot;
@@ -215,6 +215,12 @@ impl Git {
         self.pin.as_ref().filter(|pin| pin.spot.admin == admin)?.spot.top.clone()
     }
 
+    /// Returns what the repository's own configuration said when these calls were made; nothing where it has no copy.
+    pub(super) fn settings(&self) -> &[(String, Option<String>)] {
+        let plain = self.pin.as_ref().and_then(|pin| pin.plain.as_ref());
+        plain.map_or(&[], |plain| plain.settings.as_slice())
+    }
+
     /// Returns what the repository's own configuration says, all of it.
     pub(super) fn own_settings(&self) -> Result<Vec<(String, Option<String>)>, GitError> {
         Ok(plain::entries(&self.run(&["config", "--list", "--show-scope", "-z"])?))
@@ -224,6 +230,12 @@ impl Git {
     /// directory, that leads back, and git itself sees both.
     pub fn verify(&self) -> Result<(), GitError> {
         self.pin()?.spot.verify(self)
+    }
+
+    /// Returns the same calls with another private directory, for a look at what lies there.
+    #[must_use]
+    pub(super) fn with_dir(&self, dir: &Path) -> Self {
+        self.clone().with_env("GIT_DIR", &dir.to_string_lossy())
     }
 
     /// Adds a variable, e.g. `GIT_INDEX_FILE` or `GIT_AUTHOR_NAME`.

@@ -2,32 +2,45 @@
 //! its branches and tags, and may be done anything to. What is good of it is taken in afterwards.
 //!
 //! Nothing below the project's `.git` has to be writable for an agent that commits here. The private directory of the
-//! worktree stays ours; only the link in the worktree leads elsewhere while the agent works. Both ways are taken again
-//! after a crash: to take in twice changes nothing.
+//! worktree stays ours; only the link in the worktree leads elsewhere while the agent works.
+//!
+//! Both ways are taken again after a crash. That a repository was handed out, to which attempt and at which commit, is
+//! noted before it is made, and forgotten after it is gone; in between each step can be done twice. Whoever takes in
+//! holds the task's guard, and leaves alone what was handed out to a later attempt.
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    branch,
+    admin, branch,
     fault::{Result, WorkspaceError, failed},
-    git::{Git, Spot},
+    git::GitError,
+    merge::die_at,
     repo::{Home, make_dir},
+    state::State,
+    tree::quarantine,
     workspace::Workspace,
 };
-use oodatcaa_core::layout::Layout;
-use oodatcaa_sys::files::{self, Durable};
+use oodatcaa_core::{TaskId, Token, layout::Layout, text::chain};
+use oodatcaa_sys::files::{self, Durable, named};
 
-/// Settings of the project that say how files become content; others are none of an agent's repository.
-const SETTINGS: [&str; 8] = [
-    "core.autocrlf",
-    "core.eol",
-    "core.filemode",
-    "core.ignorecase",
-    "core.precomposeunicode",
-    "core.symlinks",
-    "user.email",
-    "user.name",
-];
+mod check;
+mod give;
+mod take;
+
+/// How git's side of a repository that others wrote to is run.
+pub const UPLOAD_PACK: &str = "git-upload-pack";
+
+/// What is noted of a repository that was handed out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Handed {
+    /// The attempt that has it.
+    pub(super) to: Token,
+    /// Where the branch stood then; `None` before its first commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tip: Option<String>,
+}
 
 /// What an agent has left in a repository of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,145 +49,135 @@ pub struct TakenIn {
     pub midway: Option<&'static str>,
     /// The commit that it had checked out.
     pub head: Option<String>,
+    /// What it did to the repository or to the way there, so that nothing of it counts.
+    pub wrong: Option<String>,
 }
 
 impl Workspace {
-    /// Makes a repository of the agent's own, and lets its worktree lead there. Returns where it is.
+    /// Makes a repository of the agent's own, and lets its worktree lead there. Returns where it is; `None` in the
+    /// project's own directory.
     ///
-    /// An earlier one must have been taken in: what is there is thrown away.
+    /// What an earlier attempt left in such a repository is taken in before.
     pub fn hand_out(&self, layout: &Layout) -> Result<Option<PathBuf>> {
         let (Some(checkout), Some(branch), Some(home)) =
             (&self.checkout, &self.branch, Home::holding(layout, &self.top))
         else {
             return Ok(None);
         };
-        let git = &checkout.git;
-        let common = git.common().unwrap_or(&checkout.admin);
-        refuse(git, common)?;
-        let dir = self.own(&home);
-        files::remove_tree(&home.dir, &dir).map_err(failed("remove", &dir))?;
-        make_dir(dir.parent().unwrap_or(&dir))?;
-        let format = git.run(&["rev-parse", "--show-object-format"])?;
-        let mut init = vec!["init", "-q", "--bare", "--template="];
-        let (object, refs) = (format!("--object-format={format}"), format!("--ref-format={}", ref_format(git)?));
-        init.extend([object.as_str(), "-b", branch]);
-        // Older ones know one format only.
-        if !refs.ends_with("=files") {
-            init.push(&refs);
+        let _guard = home.guard(&self.task, WAIT)?;
+        self.take_in_held(&home, self.token, UPLOAD_PACK)?;
+        let mut state = State::load(&home, &self.task);
+        if let Some(Handed { to, .. }) = state.as_ref().and_then(|state| state.handed.as_ref()) {
+            return Err(WorkspaceError::Superseded { task: self.task.clone(), by: *to });
         }
-        let place = dir.to_string_lossy().into_owned();
-        git.looking_from(&home.dir).run(&[&init[..], &[place.as_str()]].concat())?;
-        let write = |name: &str, text: &[u8]| {
-            let path = dir.join(name);
-            files::named::write(&path, text, Durable::No).map_err(failed("write", &path))
-        };
-        write("objects/info/alternates", format!("{}\n", common.join("objects").display()).as_bytes())?;
-        if let Ok(shallow) = files::named::bytes(common.join("shallow")) {
-            write("shallow", &shallow)?;
+        let common = checkout.git.common().unwrap_or(&checkout.admin);
+        give::refuse(&checkout.git, common)?;
+        let refs = give::refs(&checkout.git, &self.refs)?;
+        if let Some(state) = &mut state {
+            state.handed = Some(Handed { to: self.token, tip: give::tip(&refs, branch) });
+            state.save(&home)?;
         }
-        // It knows the index that the worktree was checked out by, so that nothing has to be read again.
-        if let Ok(index) = files::named::bytes(checkout.admin.join("index")) {
-            write("index", &index)?;
-        }
-        let own = git.beside(Spot { top: None, admin: dir.clone(), common: dir.clone() })?;
-        let listed =
-            git.run(&["for-each-ref", "--format=create %(refname) %(objectname)", "refs/heads", "refs/tags"])?;
-        own.change_refs(listed + "\n")?;
-        let config = dir.join("config").to_string_lossy().into_owned();
-        let set = |name: &str, value: &str| own.run(&["config", "--file", &config, name, value]);
-        set("core.bare", "false")?;
-        for (name, value) in git.own_settings()? {
-            if let Some(value) = value.filter(|_| SETTINGS.contains(&name.to_ascii_lowercase().as_str())) {
-                set(&name, &value)?;
-            }
-        }
-        link(&self.top, &dir)?;
-        Ok(Some(dir))
+        die_at("own-noted");
+        let own = place(&home, &self.task);
+        let new = beside(&own, ".new");
+        make_dir(&new)?;
+        give::make(&checkout.git, &checkout.admin, common, &new, branch, &refs)?;
+        die_at("own-made");
+        named::rename(&new, &own).map_err(failed("make", &own))?;
+        die_at("own-there");
+        link(&self.top, &own)?;
+        die_at("own-linked");
+        Ok(Some(own))
     }
 
     /// Takes in what an agent did in a repository of its own, if the worktree has one: its branch, and what it had
-    /// checked out. The worktree leads to ours again before anything is read there.
-    pub fn take_in(&self, layout: &Layout) -> Result<Option<TakenIn>> {
-        let (Some(checkout), Some(branch), Some(home)) =
-            (&self.checkout, &self.branch, Home::holding(layout, &self.top))
-        else {
-            return Ok(None);
-        };
-        let dir = self.own(&home);
-        if !dir.is_dir() {
+    /// checked out. The worktree leads to ours again before anything is read there. Nothing of the agent may run any
+    /// more, and nobody ends it before its time.
+    ///
+    /// `upload_pack` is the command by which git reads what the agent wrote; see [`UPLOAD_PACK`].
+    pub fn take_in(&self, layout: &Layout, upload_pack: &str) -> Result<Option<TakenIn>> {
+        let Some(home) = Home::holding(layout, &self.top) else { return Ok(None) };
+        if !is_out(&home, &self.task) {
             return Ok(None);
         }
-        link(&self.top, &checkout.admin)?;
-        let git = &checkout.git;
-        git.verify()?;
-        let place = dir.to_string_lossy().into_owned();
-        let listed = git.run(&["ls-remote", "--symref", &place])?;
-        let target = |name: &str| {
-            let lines = listed.lines().filter_map(|line| line.split_once('\t'));
-            lines
-                .clone()
-                .find(|(commit, found)| *found == name && !commit.starts_with("ref: "))
-                .map(|(commit, _)| commit)
-        };
-        let name = format!("refs/heads/{branch}");
-        let is_on_branch = listed.lines().any(|line| line == format!("ref: {name}\tHEAD"));
-        let incoming = self.refs.dir("in");
-        let wanted: Vec<String> = [(name.as_str(), "branch"), ("HEAD", "head")]
-            .into_iter()
-            .filter(|(from, _)| target(from).is_some())
-            .map(|(from, to)| format!("+{from}:{incoming}/{to}"))
-            .collect();
-        if !wanted.is_empty() {
-            let fetch = ["-c", "fetch.fsckObjects=true", "fetch", "-q", "--no-tags", "--no-write-fetch-head", &place];
-            git.run(&[&fetch[..], &wanted.iter().map(String::as_str).collect::<Vec<_>>()].concat())?;
-        }
-        let (tip, head) = (git.commit(&format!("{incoming}/branch"))?, git.commit(&format!("{incoming}/head"))?);
-        let before = git.tip(branch)?.unwrap_or_default();
-        if let Some(tip) = tip.as_ref().filter(|tip| **tip != before) {
-            git.set_ref("take in", &name, tip, Some(&before))?;
-        }
-        match &head {
-            // Beside its branch: what is to become of that is decided where it always is.
-            Some(head) if !is_on_branch => git.run(&["update-ref", "--no-deref", "HEAD", head]).map(drop)?,
-            _ => git.attach_head("take in", branch)?,
-        }
-        // What it had staged is in the files as well.
-        git.run(&["reset", "-q", "--mixed"])?;
-        checkout.leave_others_alone()?;
-        let midway = super::evidence::half_done(&dir);
-        let gone = [format!("delete {incoming}/branch\n"), format!("delete {incoming}/head\n")];
-        let gone = gone.iter().zip([&tip, &head]).filter(|(_, there)| there.is_some()).map(|(line, _)| line.as_str());
-        git.change_refs(gone.collect())?;
-        files::remove_tree(&home.dir, &dir).map_err(failed("remove", &dir))?;
-        Ok(Some(TakenIn { midway, head }))
+        let _guard = home.guard(&self.task, WAIT)?;
+        self.take_in_held(&home, self.token, upload_pack)
     }
 
-    fn own(&self, home: &Home) -> PathBuf {
-        home.dir.join("git").join(branch::component(self.task.as_str()))
+    /// Takes in as [`Self::take_in`] does what was handed out to this attempt or to one before it, for a caller that holds
+    /// the task's guard.
+    pub(crate) fn take_in_held(&self, home: &Home, fence: Token, upload_pack: &str) -> Result<Option<TakenIn>> {
+        let (Some(checkout), Some(branch)) = (&self.checkout, &self.branch) else { return Ok(None) };
+        if !is_out(home, &self.task) {
+            return Ok(None);
+        }
+        let handed = handed(home, &self.task);
+        if let Some(Handed { to, .. }) = handed.as_ref().filter(|handed| handed.to > fence) {
+            log::info!("{}: its worktree is attempt {to}'s by now, so attempt {fence} takes nothing in", self.task);
+            return Ok(None);
+        }
+        let own = place(home, &self.task);
+        let gone = beside(&own, ".gone");
+        for half in [&gone, &beside(&own, ".new")] {
+            files::remove_tree(&home.dir, half).map_err(failed("remove", half))?;
+        }
+        let mut taken =
+            TakenIn { wrong: link_back(home, &self.top, &self.task, &checkout.admin)?, ..TakenIn::default() };
+        die_at("own-back");
+        if own.symlink_metadata().is_ok() {
+            let from = take::From { own: &own, branch, handed: handed.as_ref(), upload_pack };
+            match take::receive(checkout, &self.refs, &from)? {
+                Ok(received) => (taken.midway, taken.head) = (received.midway, received.head),
+                Err(words) => {
+                    let kept = quarantine(home, &own)?;
+                    let words = format!("{words}; its repository is kept as {}", kept.display());
+                    log::warn!("{}: {words}", self.task);
+                    taken.wrong.get_or_insert(words);
+                }
+            }
+            die_at("own-received");
+            if let (Some(what), Some(mut state)) = (taken.midway, State::load(home, &self.task)) {
+                state.midway = Some(what.into());
+                state.save(home)?;
+            }
+            // Under another name first: from here on nothing of it is taken for anything.
+            if own.symlink_metadata().is_ok() {
+                named::rename(&own, &gone).map_err(failed("remove", &own))?;
+                die_at("own-gone");
+                files::remove_tree(&home.dir, &gone).map_err(failed("remove", &gone))?;
+            }
+        } else if handed.is_some() {
+            taken.wrong.get_or_insert(format!("use {}: it is gone", own.display()));
+        }
+        if let Some(mut state) = State::load(home, &self.task).filter(|state| state.handed.is_some()) {
+            state.handed = None;
+            state.save(home)?;
+        }
+        die_at("own-forgotten");
+        Ok(Some(taken))
     }
 }
 
-/// Refuses what a repository that borrows objects cannot stand for.
-fn refuse(git: &Git, common: &Path) -> Result<()> {
-    let partial = |(name, _): &(String, Option<String>)| {
-        let name = name.to_ascii_lowercase();
-        name == "extensions.partialclone" || name.starts_with("remote.") && name.ends_with(".promisor")
-    };
-    if git.own_settings()?.iter().any(partial) {
-        return Err(WorkspaceError::Unsafe {
-            path: common.into(),
-            reason: "it is a partial clone, whose objects an agent would have to fetch; make it whole: git fetch --refetch --no-filter"
-                .into(),
-        });
-    }
-    Ok(())
+/// How long somebody else may take who makes, removes or takes in the same worktree.
+const WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Tells whether a task's agent has a repository of its own, or had one that was not taken in.
+pub(super) fn is_out(home: &Home, task: &TaskId) -> bool {
+    handed(home, task).is_some() || place(home, task).symlink_metadata().is_ok()
 }
 
-/// Returns how a repository keeps its refs.
-fn ref_format(git: &Git) -> Result<String> {
-    let (code, format, _) = git.call(&["rev-parse", "--show-ref-format"])?;
-    // Before 2.44 there was one way, and the option is taken for a name.
-    Ok(if code == 0 && !format.starts_with('-') { format } else { "files".into() })
+fn handed(home: &Home, task: &TaskId) -> Option<Handed> {
+    State::load(home, task)?.handed
+}
+
+/// Returns where a task's agent has its own repository.
+fn place(home: &Home, task: &TaskId) -> PathBuf {
+    home.dir.join("git").join(branch::component(task.as_str()))
+}
+
+/// Returns a name beside it that no task has.
+fn beside(own: &Path, kind: &str) -> PathBuf {
+    own.with_file_name(format!("{kind}-{}", own.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 /// Lets a worktree lead to a repository. As one step: git never sees half of it.
@@ -182,4 +185,24 @@ fn link(top: &Path, to: &Path) -> Result<()> {
     let path = top.join(".git");
     let text = format!("gitdir: {}\n", to.display());
     files::write_atomic(top, &path, text.as_bytes(), Durable::No).map_err(failed("write", &path))
+}
+
+/// Lets a worktree lead to our private directory again. Says what is wrong where somebody let it lead elsewhere.
+pub(super) fn link_back(home: &Home, top: &Path, task: &TaskId, admin: &Path) -> Result<Option<String>> {
+    let (path, own) = (top.join(".git"), place(home, task));
+    let leads = |to: &Path| named::text(&path).is_ok_and(|text| text == format!("gitdir: {}\n", to.display()));
+    if leads(admin) {
+        return Ok(None);
+    }
+    let wrong = if leads(&own) || admin::link_of(top) == admin.canonicalize().ok() {
+        None
+    } else {
+        let why = "it has been replaced and does not lead to the repository any more";
+        Some(chain(&GitError::not_ours(&path, why)))
+    };
+    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+        quarantine(home, &path)?;
+    }
+    link(top, admin)?;
+    Ok(wrong)
 }

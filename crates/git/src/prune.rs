@@ -14,6 +14,7 @@ use super::{
     fault::{KeepReason, Result, WorkspaceError, failed},
     git::Git,
     hooks, merge,
+    own::{self, UPLOAD_PACK},
     project::Project,
     repo::{Home, Repository, TaskTree},
     save::Refs,
@@ -163,8 +164,11 @@ fn look(project: &Project<'_>, found: &TaskTree) -> Result<(Seen, Option<Workspa
         seen.left_out.extend(workspace.unfinished_submodules()?);
         seen.midway = evidence::midway(checkout)?;
         seen.base.clone_from(&workspace.base_branch);
+        let is_out = own::is_out(home, task);
         if let Some(head) = &head {
             (seen.ahead, seen.merged) = ahead(&repo.git, head, seen.base.as_deref())?;
+            // What an agent has committed since is in a repository of its own.
+            seen.merged &= !is_out;
         }
     }
     Ok((seen, Some(workspace)))
@@ -191,6 +195,16 @@ fn ahead(git: &Git, head: &str, base: Option<&str>) -> Result<(usize, bool)> {
 pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
     let Ok(Some(file)) = files::open(layout.root(), &layout.task_lock(task)) else { return false };
     lock::is_held(&file).unwrap_or(false)
+}
+
+/// Takes in what a dead attempt left in a repository of its own, for a caller that holds the task's guard and knows that
+/// nobody works on it.
+pub(super) fn bring_home(project: &Project<'_>, found: &TaskTree) -> Result<()> {
+    if own::is_out(&found.home, &found.task) && found.tree.path.is_dir() {
+        let newest = newest(project.layout, &project.repo, &found.task)?;
+        Workspace::found(project, found, newest)?.take_in_held(&found.home, Token(u64::MAX), UPLOAD_PACK)?;
+    }
+    Ok(())
 }
 
 /// Returns the newest attempt that began in a task's workspace.
@@ -228,6 +242,7 @@ fn evict(layout: &Layout, config: &Config, task: &TaskId, policy: PrunePolicy, m
     if !mine && in_use(layout, task) {
         return kept(KeepReason::InUse);
     }
+    bring_home(&project, &found)?;
     let (seen, workspace) = look(&project, &found)?;
     if let Err(why) = policy.check(&seen) {
         return kept(why);

@@ -51,7 +51,13 @@ pub fn restart(layout: &Layout, config: &Config, task: &Task, how: Anew) -> Resu
     }
     let newest = prune::newest(layout, repo, &task.id)?;
     let restarted = match &found {
-        Some(found) => Workspace::found(&project, found, newest)?.begin_anew(&base.commit, how)?,
+        Some(found) => {
+            prune::bring_home(&project, found)?;
+            let workspace = Workspace::found(&project, found, newest)?;
+            let restarted = workspace.begin_anew(&base.commit, how)?;
+            workspace.note(layout, |state| state.midway = None)?;
+            restarted
+        }
         None => match (how, task.branch.as_deref()) {
             (Anew::Rebase, _) => return Err(nothing("it has no worktree; the next attempt makes one")),
             (Anew::Fresh, Some(branch)) => without_tree(&repo.git, &refs, branch, &base.commit)?,

@@ -15,6 +15,7 @@ use super::{
     Config,
     fault::{Result, failed},
     lock,
+    own::Handed,
     repo::{Home, make_dir},
 };
 use oodatcaa_core::{Task, TaskId, Token, layout::Layout};
@@ -65,6 +66,12 @@ pub(super) struct State {
     /// The time when the task was made, where its entry says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) created: Option<String>,
+    /// The repository of its own that an agent has there, until it was taken in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) handed: Option<Handed>,
+    /// The operation of git that an agent left half done there; nobody has ended it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) midway: Option<String>,
     /// The attempt whose changes are no work, while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lent: Option<Token>,
@@ -97,6 +104,8 @@ impl State {
             ignored: Vec::new(),
             settled: false,
             created: None,
+            handed: None,
+            midway: None,
             lent: None,
         }
     }

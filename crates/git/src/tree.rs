@@ -88,6 +88,10 @@ pub(super) fn prepare(project: &Project<'_>, task: &Task, base: &Base) -> Result
     let locked = repo.lock(config.lock_wait)?;
     let known = State::load(&home, id);
     if let Some(name) = known.as_ref().filter(|known| known.ready).and_then(|known| known.admin.as_deref()) {
+        let admin = repo.common.join("worktrees").join(name);
+        if known.as_ref().is_some_and(|known| known.handed.is_some()) && path.is_dir() && admin.is_dir() {
+            super::own::link_back(&home, &path, id, &admin)?;
+        }
         rejoin(&repo.common, &home, &path, &repo.common.join("worktrees").join(name))?;
     }
     let listed = repo.worktrees()?;
@@ -217,14 +221,15 @@ fn rejoin(common: &Path, home: &Home, path: &Path, admin: &Path) -> Result<()> {
 }
 
 /// Puts something that is not ours out of the way, where it can be looked at.
-fn quarantine(home: &Home, path: &Path) -> Result<()> {
+pub(super) fn quarantine(home: &Home, path: &Path) -> Result<PathBuf> {
     let dir = home.dir.join("aside");
     make_dir(&dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let to = (1..).map(|n| dir.join(format!("{name}.{n}"))).find(|to| to.symlink_metadata().is_err());
     let to = to.expect("numbers do not end");
     log::warn!("{} is not what git expects there and is moved aside: {}", path.display(), to.display());
-    named::rename(path, &to).map_err(failed("put aside", path))
+    named::rename(path, &to).map_err(failed("put aside", path))?;
+    Ok(to)
 }
 
 /// A branch for a worktree, and the commit to make it at.

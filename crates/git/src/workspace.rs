@@ -13,6 +13,7 @@ use crate::{
     fetch,
     git::Git,
     hooks,
+    own::UPLOAD_PACK,
     project::{Project, own_paths, shared_checkout},
     prune,
     repo::{Home, Repository, TaskTree, inside},
@@ -77,13 +78,21 @@ impl Workspace {
         let made = tree::prepare(&project, task, &base)?;
         let mut state = made.state;
         let mut workspace = Self::in_tree(&project, &state, &made.path, made.admin, token)?;
+        // What an attempt that died left in a repository of its own.
+        workspace.take_in_held(&made.home, token, UPLOAD_PACK)?;
+        state.handed = None;
+        state.midway = State::load(&made.home, &task.id).and_then(|known| known.midway);
         // Before git writes there: an agent may have put a repository of its own in its place.
         workspace.verify()?;
         if let Some(lent) = state.lent.take() {
             workspace.put_back_to(lent)?;
+            state.midway = None;
             state.save(&made.home)?;
         }
-        workspace.tidy()?;
+        workspace.tidy(state.midway.as_deref())?;
+        if state.midway.take().is_some() {
+            state.save(&made.home)?;
+        }
         if let Some(checkout) = &workspace.checkout {
             checkout.leave_others_alone()?;
         }

@@ -1,6 +1,9 @@
 //! Proof that our own code asks for before a task moves on: a result file, named files, a change, gates.
 
-use std::path::{Component, Path};
+use std::{
+    path::{Component, Path},
+    sync::Arc,
+};
 
 use crate::{
     baseline::{self, Baseline, Verdict},
@@ -12,7 +15,9 @@ use oodatcaa_agent::{
     result::{self, Answer},
 };
 use oodatcaa_core::{Class, Outcome, environment, state::GATE, text, text::chain};
-use oodatcaa_git::{Author, Directory, Workspace, WorkspaceError, prune, trailers};
+use oodatcaa_git::{
+    Author, Directory, TakenIn, UPLOAD_PACK, Workspace, WorkspaceError, git::GitError, prune, trailers,
+};
 
 /// With less room than this nobody can have written anything.
 const LEAST_ROOM: u64 = 1 << 20;
@@ -130,10 +135,35 @@ fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<()
     }
 }
 
+/// Takes in what the agent did in a repository of its own, however the attempt ended.
+pub(crate) fn take_in(run: &mut Run, workspace: &Workspace, outcome: Outcome) -> (Outcome, TakenIn) {
+    let shared = Arc::clone(&run.shared);
+    match run.beside(|| workspace.take_in(&shared.setup.layout, UPLOAD_PACK)) {
+        Ok(taken) => (outcome, taken.unwrap_or_default()),
+        Err(error) => {
+            let id = &run.assignment.task.id;
+            log::error!(task = id.as_str(); "{id}: what its agent committed is not taken in yet: failed to {}", chain(&error));
+            match error {
+                // Judged with what else it did.
+                WorkspaceError::Git(GitError::NotOurs { .. }) => {
+                    (outcome, TakenIn { wrong: Some(chain(&error)), ..TakenIn::default() })
+                }
+                error if outcome.is_success() => (broken(&error), TakenIn::default()),
+                _ => (outcome, TakenIn::default()),
+            }
+        }
+    }
+}
+
 /// Checks what was done in a worktree, and commits what is left there: who says done without a change has no proof.
-pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome) -> Result<(), Outcome> {
-    if let Err(error) = run.beside(|| workspace.verify()) {
-        let why = chain(&error);
+pub(crate) fn check_tree(
+    run: &mut Run,
+    workspace: &Workspace,
+    taken: &TakenIn,
+    outcome: &Outcome,
+) -> Result<(), Outcome> {
+    let wrong = taken.wrong.clone();
+    if let Some(why) = wrong.or_else(|| run.beside(|| workspace.verify()).err().map(|error| chain(&error))) {
         return Err(unproved(format!("what the agent did in its worktree does not count as work: {why}")));
     }
     let known = run.snapshot.history.task(&run.assignment.task.id);
@@ -147,7 +177,7 @@ pub(crate) fn check_tree(run: &mut Run, workspace: &Workspace, outcome: &Outcome
         false => workspace.evidence_since(first),
     });
     let evidence = evidence.map_err(|error| broken(&error))?;
-    if let Some(midway) = evidence.midway {
+    if let Some(midway) = evidence.midway.or(taken.midway) {
         return Err(unproved(format!("the agent left {midway} half done in the worktree")));
     }
     if run.shared.setup.role.change && evidence.known {

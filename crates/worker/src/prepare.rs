@@ -61,6 +61,10 @@ impl Prepared {
         // A merge stands on its target as it is now, work on where its branch left the target.
         let commit = if merges { target.clone() } else { workspace.fork_commit().map_err(wrong)? };
         let baseline = commit.zip(MergeDirs::of(&workspace)).map(|(commit, dirs)| Baseline { commit, dirs, target });
+        // Last: from here on until it is taken in, only the agent's git works in the worktree.
+        if !merges {
+            run.beside(|| workspace.hand_out(layout)).map_err(wrong)?;
+        }
         Ok(Self { workspace: Some(workspace), baseline, saved })
     }
 }

@@ -22,7 +22,7 @@ use oodatcaa_core::{
     Class, Outcome,
     text::{self, chain},
 };
-use oodatcaa_git::{Directory, Workspace};
+use oodatcaa_git::{Directory, TakenIn, Workspace};
 use oodatcaa_sys::files::{self, Durable};
 
 /// How many decisions and messages of one attempt are kept.
@@ -95,7 +95,9 @@ fn work(run: &mut Run, prepared: &Prepared) -> Outcome {
     let before = if workspace.is_none() && run.shared.setup.role.change { look_at_directory(run) } else { None };
     let outcome = Running::start(run, prepared).map_or_else(|failed| failed, |running| running.finish(run));
     // Also of an attempt that failed: it is about what the agent did, not about what it achieved.
+    let (mut outcome, mut taken) = (outcome, TakenIn::default());
     if let Some(workspace) = workspace {
+        (outcome, taken) = evidence::take_in(run, workspace, outcome);
         evidence::note_beside(run, workspace, baseline);
     }
     if !outcome.is_success() {
@@ -107,9 +109,8 @@ fn work(run: &mut Run, prepared: &Prepared) -> Outcome {
     }
     let changed = match (workspace, before) {
         // What was cut short because the attempt is to end says that, and nothing of git.
-        (Some(workspace), _) => {
-            evidence::check_tree(run, workspace, &outcome).map_err(|failed| run.stop_outcome().unwrap_or(failed))
-        }
+        (Some(workspace), _) => evidence::check_tree(run, workspace, &taken, &outcome)
+            .map_err(|failed| run.stop_outcome().unwrap_or(failed)),
         (None, Some(before)) => evidence::check_directory(&before, &outcome),
         (None, None) => Ok(()),
     };

@@ -12,7 +12,7 @@ use oodatcaa_core::{
     rescue::Orphan,
     text::{self, chain},
 };
-use oodatcaa_git::{Mode, Workspace, takeover};
+use oodatcaa_git::{Mode, UPLOAD_PACK, Workspace, takeover};
 use oodatcaa_process as process;
 use oodatcaa_store::Desk;
 use oodatcaa_sys::files;
@@ -42,7 +42,13 @@ pub fn keep_work(layout: &Layout, config: &Config, store: &Desk, gone: &mut [Orp
 fn keep(layout: &Layout, trees: &WorkspaceConfig, left: &Orphan) -> Option<String> {
     let id = &left.task;
     match Workspace::attach(layout, trees, id, left.token) {
-        Ok(workspace) => save_work(&workspace?, id, left.token),
+        Ok(workspace) => {
+            let workspace = workspace?;
+            if let Err(error) = workspace.take_in(layout, UPLOAD_PACK) {
+                log::warn!(task = id.as_str(); "{id}: what its agent committed is not taken in yet: failed to {}", chain(&error));
+            }
+            save_work(&workspace, id, left.token)
+        }
         Err(error) => {
             log::warn!(task = id.as_str(); "{id}: uncommitted work stays in its worktree only: failed to {}", chain(&error));
             None

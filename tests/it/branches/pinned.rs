@@ -111,7 +111,7 @@ fn a_log_of_gits_that_leads_to_somebodys_file_adds_nothing_to_it() {
         ("$git/logs/refs/heads/main", "ln -sf"),
         ("$git/logs/refs/heads/main", "ln -f"),
         ("$git/logs/refs/heads/$(git branch --show-current)", "ln -sf"),
-        ("$(git rev-parse --absolute-git-dir)/logs/HEAD", "ln -sf"),
+        ("$git/worktrees/A/logs/HEAD", "ln -sf"),
         ("$git/logs/HEAD", "ln -sf"),
     ] {
         let (project, _trees) = scene(&format!(
@@ -176,8 +176,8 @@ fn a_worktree_whose_git_file_the_agent_replaced_is_saved_and_its_work_is_not_tak
     for replace in [
         own,
         "mv .git \"$OODATCAA_RUN_DIR/link\"; ln -s \"$OODATCAA_RUN_DIR/link\" .git; echo mine > made.txt",
-        "d=$(git rev-parse --absolute-git-dir); echo /tmp/elsewhere/.git > \"$d/gitdir\"; echo mine > made.txt",
-        "d=$(git rev-parse --absolute-git-dir); mkdir -p \"$HOME/.trees/x\"; git init -q --bare \"$HOME/.trees/x\"; \
+        "d=\"$OODATCAA_PROJECT/.git/worktrees/A\"; echo /tmp/elsewhere/.git > \"$d/gitdir\"; echo mine > made.txt",
+        "d=\"$OODATCAA_PROJECT/.git/worktrees/A\"; mkdir -p \"$HOME/.trees/x\"; git init -q --bare \"$HOME/.trees/x\"; \
          echo \"$HOME/.trees/x\" > \"$d/commondir\"; echo mine > made.txt",
     ] {
         let (project, trees) = scene(replace);
@@ -248,7 +248,7 @@ fn a_remote_that_moved_gets_nothing_before_a_person_says_so() {
         "echo '[url \"'\"$HOME\"'/.trees/evil.git\"] insteadOf = '\"$(git remote get-url origin)\" > \"$HOME/.git/i\"; \
          git config include.path i",
     ] {
-        let script = "if [ \"$OODATCAA_TASK_ID\" = B ]; then @; fi; echo x > \"$OODATCAA_TASK_ID.txt\"";
+        let script = "if [ \"$OODATCAA_TASK_ID\" = B ]; then (cd \"$OODATCAA_PROJECT\"; @); fi; echo x > \"$OODATCAA_TASK_ID.txt\"";
         let project = repository(&format!("{BUILDS}{}", script.replace('@', redirect)), "");
         let trees = with_trees(&project);
         project.config(&format!(

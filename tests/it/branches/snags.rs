@@ -40,7 +40,7 @@ fn goes_on(project: &Project, what: &str) {
 
 #[test]
 fn a_pipe_or_a_device_in_gits_directory_of_a_worktree_is_no_work_and_holds_nobody() {
-    let admin = "echo mine > made.txt; d=$(git rev-parse --absolute-git-dir); ";
+    let admin = "echo mine > made.txt; d=\"$OODATCAA_PROJECT/.git/worktrees/A\"; ";
     for leave in [
         "rm \"$d/index\"; mkfifo \"$d/index\"",
         "rm \"$d/index\"; ln -s /dev/zero \"$d/index\"",
@@ -142,7 +142,7 @@ fn a_lock_that_a_git_left_in_the_repository_charges_nobody_and_comes_to_a_person
 #[test]
 fn an_agent_that_moves_the_target_is_told_of_also_when_its_attempt_fails() {
     let (project, _trees) = scene(
-        "echo mine > made.txt; git add made.txt; git -c user.name=x -c user.email=x@y commit -q -m mine; git update-ref refs/heads/main HEAD; exit 3",
+        "echo mine > made.txt; cd \"$OODATCAA_PROJECT\"; git -c user.name=x -c user.email=x@y commit -q --allow-empty -m mine; exit 3",
     );
     let said = once(&project, "builder");
     assert!(said.err.contains("main got 1 commit"), "{said:#?}");

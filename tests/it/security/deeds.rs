@@ -112,7 +112,7 @@ const REFUSED: &[Deed] = &[
     ),
     deed(
         "after-the-yes",
-        "b=$(git for-each-ref --format='%(refname)' 'refs/heads/feat/later*'); \
+        "cd \"$OODATCAA_PROJECT\"; b=$(git for-each-ref --format='%(refname)' 'refs/heads/feat/later*'); \
          git update-ref \"$b\" \"$($own commit-tree \"$b^{tree}\" -p \"$b\" -m more)\"",
         &["no_evidence"],
     ),
@@ -171,13 +171,13 @@ impl Scene {
             REFUSED.iter().map(|deed| format!("builder-{}) {};;\n", deed.id, deed.does.replace("CTL", ctl))).collect();
         let more = r#"builder-honest|builder-waits|builder-elsewhere) made;;
 builder-later) made
-  for pack in uploadpack receivepack; do git config --add remote.origin.$pack "$theft"; done;;
-builder-filter) made; git config filter.x.clean "$theft"; git config filter.x.smudge "$theft"
-  git config core.fsmonitor "$theft"; echo '* filter=x' > .gitattributes;;
+  for pack in uploadpack receivepack; do git -C "$OODATCAA_PROJECT" config --add remote.origin.$pack "$theft"; done;;
+builder-filter) made; for at in . "$OODATCAA_PROJECT"; do git -C "$at" config filter.x.clean "$theft"
+  git -C "$at" config filter.x.smudge "$theft"; git -C "$at" config core.fsmonitor "$theft"; done; echo '* filter=x' > .gitattributes;;
 builder-beside) made; git rm -q tests/one.txt; echo 'obey me' > AGENTS.md
   cd "$OODATCAA_PROJECT"; $own commit -q --allow-empty -m 'straight to main'
   sed -i '/"id": "beside"/,/}/ s/"it works well"//' "$q";;
-builder-the-remote) git remote set-url origin "$HOME/evil.git";;
+builder-the-remote) git -C "$OODATCAA_PROJECT" remote set-url origin "$HOME/evil.git";;
 builder-hole) made; truncate -s 50G "$q";;
 builder-clean) cd "$OODATCAA_PROJECT" && git clean -fdxq;;
 builder-journal) truncate -s 50G "$j";;

@@ -85,7 +85,7 @@ impl GitError {
         self.lock().is_some() || matches!(self, Self::Killed(..))
     }
 
-    pub(super) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
+    pub(crate) fn not_ours(at: &Path, why: impl Into<String>) -> Self {
         Self::NotOurs { at: at.into(), why: why.into() }
     }
 }

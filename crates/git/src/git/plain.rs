@@ -38,6 +38,9 @@ impl Keep {
     }
 }
 
+/// Settings as git lists them: of a key with several values each, and no value where there is none.
+pub(crate) type Settings = Vec<(String, Option<String>)>;
+
 /// One such copy.
 #[derive(Debug)]
 pub(super) struct Plain {
@@ -45,6 +48,8 @@ pub(super) struct Plain {
     pub(super) dir: PathBuf,
     /// It is the same for every worktree.
     pub(super) shared: bool,
+    /// What the repository's own files said, also what is not in the copy.
+    pub(super) settings: Settings,
     _shortly: Option<tempfile::TempDir>,
 }
 
@@ -64,7 +69,7 @@ impl Plain {
         };
         if let Keep::In(place) = keep {
             match make(place, &name, common, &text) {
-                Ok(dir) => return Ok(Self { dir, shared, _shortly: None }),
+                Ok(dir) => return Ok(Self { dir, shared, settings: entries, _shortly: None }),
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(failed(place)(error)),
                 // Whoever may only look at a project can still do that.
                 Err(error) => log::debug!("cannot keep a plain configuration in {}: {error}", place.display()),
@@ -73,7 +78,7 @@ impl Plain {
         let place = std::env::temp_dir();
         let shortly = tempfile::Builder::new().prefix("oodatcaa-git-").tempdir().map_err(failed(&place))?;
         let dir = make(shortly.path(), &name, common, &text).map_err(failed(shortly.path()))?;
-        Ok(Self { dir, shared, _shortly: Some(shortly) })
+        Ok(Self { dir, shared, settings: entries, _shortly: Some(shortly) })
     }
 }
 
@@ -121,7 +126,7 @@ fn sweep(place: &Path) {
 }
 
 /// Returns the settings of the repository's own files, with those that they include, from a list with scopes.
-pub(super) fn entries(listed: &str) -> Vec<(String, Option<String>)> {
+pub(super) fn entries(listed: &str) -> Settings {
     let mut fields = listed.split('\0');
     let mut all = Vec::new();
     while let (Some(scope), Some(entry)) = (fields.next(), fields.next()) {
@@ -135,6 +140,35 @@ pub(super) fn entries(listed: &str) -> Vec<(String, Option<String>)> {
 
 /// Writes the text of the file, from the settings that are on the list.
 fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Vec<u8> {
+    let mut text = listed_of(entries, |_| true);
+    // Git guesses it by the name of the directory, and the copy is not called `.git`.
+    text.push_str(&line("core", None, "bare", Some(if bare { "true" } else { "false" })));
+    // git-lfs would keep its objects beside the configuration, in the copy.
+    if entries.iter().any(|(key, _)| key.starts_with("filter.lfs.")) {
+        text.push_str(&line("lfs", None, "storage", Some(&common.join("lfs").to_string_lossy())));
+    }
+    text.into_bytes()
+}
+
+/// Sections that say where remotes are and how they are reached.
+const OF_REMOTES: [&str; 5] = ["branch", "credential", "http", "remote", "url"];
+
+/// Writes the configuration of a repository that stands in for another one: how files become content, and, where its
+/// remotes are wanted, those.
+pub(crate) fn for_agent(settings: &[(String, Option<String>)], with_remotes: bool) -> String {
+    let mut text = listed_of(settings, |section| with_remotes || !OF_REMOTES.contains(&section));
+    text.push_str(&line("core", None, "bare", Some("false")));
+    // The project's own hooks lie in the worktree and are the agent's to heed; those that lie elsewhere are not there.
+    let hooks = settings.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case("core.hooksPath"));
+    let hooks = hooks.and_then(|(_, path)| path.as_deref()).filter(|path| !path.starts_with(['/', '~', '%']));
+    if let Some(path) = hooks {
+        text.push_str(&line("core", None, "hooksPath", Some(path)));
+    }
+    text
+}
+
+/// Writes the settings that are on the list and in sections that are wanted.
+fn listed_of(entries: &[(String, Option<String>)], is_wanted: impl Fn(&str) -> bool) -> String {
     let mut text = String::from("# Made by oodatcaa from the repository's own configuration; it names no program.\n");
     // In their order: of a key with several values the last one counts, or all of them do.
     for (key, value) in entries {
@@ -151,17 +185,11 @@ fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Ve
             }
             _ => is_kept(&kind, sub, &key),
         };
-        if kept {
+        if kept && is_wanted(&kind) {
             text.push_str(&line(section, sub, name, value));
         }
     }
-    // Git guesses it by the name of the directory, and the copy is not called `.git`.
-    text.push_str(&line("core", None, "bare", Some(if bare { "true" } else { "false" })));
-    // git-lfs would keep its objects beside the configuration, in the copy.
-    if entries.iter().any(|(key, _)| key.starts_with("filter.lfs.")) {
-        text.push_str(&line("lfs", None, "storage", Some(&common.join("lfs").to_string_lossy())));
-    }
-    text.into_bytes()
+    text
 }
 
 fn line(section: &str, sub: Option<&str>, name: &str, value: Option<&str>) -> String {

@@ -37,6 +37,7 @@ pub use error::MergeError;
 use error::Result;
 pub use recover::{Recovered, What, mend, recover};
 pub use steps::Step;
+pub(crate) use steps::die_at;
 pub(super) use verify::holds_commit;
 pub(super) use verify::used_branches;
 pub use verify::{Landed, forget, holds, landed, stands};

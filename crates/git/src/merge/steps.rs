@@ -85,7 +85,12 @@ steps! {
 /// Marks a place where a test may end the process as SIGKILL does: `OODATCAA_MERGE_ABORT=<step>`.
 /// A release build has no such place.
 pub(super) fn point(step: Step) {
-    if cfg!(debug_assertions) && std::env::var("OODATCAA_MERGE_ABORT").is_ok_and(|name| name == step.name()) {
+    die_at(step.name());
+}
+
+/// Ends the process as SIGKILL does where a test asked for the end at this place.
+pub(crate) fn die_at(place: &str) {
+    if cfg!(debug_assertions) && std::env::var("OODATCAA_MERGE_ABORT").is_ok_and(|name| name == place) {
         // It cannot fail on ourselves; if it did, the test that asked for it would tell.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }

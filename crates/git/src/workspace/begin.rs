@@ -10,9 +10,10 @@ use crate::{
 
 impl Workspace {
     /// Ends what an earlier attempt left half done, with everything saved before.
-    pub(super) fn tidy(&mut self) -> Result<()> {
+    /// What was half done in a repository of the agent's own is not half done here.
+    pub(super) fn tidy(&mut self, left: Option<&str>) -> Result<()> {
         let Some(checkout) = &self.checkout else { return Ok(()) };
-        if let Some(what) = evidence::midway(checkout)? {
+        if let Some(what) = evidence::midway(checkout)?.or(left) {
             let saved = self.save()?;
             let at = saved.as_deref().unwrap_or("nothing");
             log::warn!("{}: {what} was left unfinished; it is ended, its work is saved in {at}", self.task);

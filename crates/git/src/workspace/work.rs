@@ -8,6 +8,7 @@ use crate::{
     evidence::{self, Evidence, Start},
     fault::Result,
     git::RawChange,
+    own,
     repo::Home,
     save::{self, Refs, Saved},
     screen,
@@ -74,7 +75,7 @@ impl Workspace {
     }
 
     /// Changes what is remembered of it.
-    fn note(&self, layout: &Layout, change: impl FnOnce(&mut State)) -> Result<()> {
+    pub(crate) fn note(&self, layout: &Layout, change: impl FnOnce(&mut State)) -> Result<()> {
         let Some(home) = Home::holding(layout, &self.top) else { return Ok(()) };
         let Some(mut state) = State::load(&home, &self.task) else { return Ok(()) };
         let before = state.clone();
@@ -95,9 +96,13 @@ impl Workspace {
     }
 
     /// Takes it back: everything is as it was when the attempt began. What was changed is saved; answers with the files and where they are, `None` when nothing was.
+    /// What its agent has not given back yet is taken back by whoever comes next.
     pub fn take_back(&self, layout: &Layout) -> Result<Option<(Vec<String>, String)>> {
+        if Home::holding(layout, &self.top).is_some_and(|home| own::is_out(&home, &self.task)) {
+            return Ok(None);
+        }
         let saved = self.put_back_to(self.token)?;
-        self.note(layout, |state| state.lent = None)?;
+        self.note(layout, |state| (state.lent, state.midway) = (None, None))?;
         Ok(saved)
     }
 

@@ -68,6 +68,7 @@ impl From<WorkspaceError> for Failure {
                     }
                 }
             }
+            W::Superseded { task, .. } => told(LeaseHeld, &[&format!("see who has it: agentctl show {task}")]),
             W::Nothing(..) => told(NotFound, &["agentctl worktree list"]),
         }
     }

@@ -1,0 +1,212 @@
+//! What an agent committed comes into the project: by a fetch, which reads every object that comes and gives it its
+//! own name, and by a compare-and-swap of the task's branch.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    Handed,
+    check::{self, Heads},
+    give,
+};
+use crate::{
+    evidence,
+    fault::{Result, failed},
+    git::{Git, GitError},
+    merge::die_at,
+    save::Refs,
+    snapshot::Checkout,
+};
+use oodatcaa_core::environment;
+use oodatcaa_sys::files::{self, Durable, named};
+
+/// How long git may take to read what an agent made.
+const FETCH: Duration = Duration::from_secs(300);
+
+/// More branches than these nobody merges at once.
+const MOST_PARENTS: usize = 16;
+
+/// Where to take in from, and what is known of it.
+pub(super) struct From<'a> {
+    pub(super) own: &'a Path,
+    pub(super) branch: &'a str,
+    pub(super) handed: Option<&'a Handed>,
+    pub(super) upload_pack: &'a str,
+}
+
+/// What was taken in.
+pub(super) struct Received {
+    pub(super) midway: Option<&'static str>,
+    pub(super) head: Option<String>,
+}
+
+/// What an agent did to its repository, in words.
+type Wrong = String;
+
+/// Takes in what is there. Fails where it may go well another time; what only the agent can be blamed for is words.
+pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Result<Result<Received, Wrong>> {
+    let git = checkout.git.clone().to_its_end();
+    let common = git.common().unwrap_or(&checkout.admin).to_owned();
+    let (own, name) = (from.own, format!("refs/heads/{}", from.branch));
+    if let Err(wrong) = check::plain(own) {
+        return Ok(Err(wrong.to_string()));
+    }
+    give::set_up(&git, &common, own)?;
+    let heads = if give::has_tables(&git) {
+        match listed(&git, from, &name) {
+            Ok(heads) => heads,
+            Err(error) => return blame(error),
+        }
+    } else {
+        Heads::of_files(own, &name)
+    };
+    let is_on_branch = heads.on.as_deref() == Some(name.as_str());
+    let before = git.tip(from.branch)?;
+    let incoming = refs.dir("in");
+    let mut wanted = Vec::new();
+    if heads.tip.is_some() && heads.tip != before {
+        wanted.push(format!("+{name}:{incoming}/branch"));
+    }
+    let beside = heads.head.as_ref().filter(|_| !is_on_branch);
+    if beside.is_some() {
+        wanted.push(format!("+HEAD:{incoming}/head"));
+    }
+    let (mut tip, mut head) = (None, None);
+    if !wanted.is_empty() {
+        match fetch(&git, from, &incoming, &wanted) {
+            Ok(fetched) => (tip, head) = fetched,
+            Err(error) => return blame(error),
+        }
+    }
+    die_at("own-fetched");
+    let mut changes = String::new();
+    let mut stays = None;
+    if let Some(tip) = &tip {
+        match next(&git, before.as_deref(), tip, from.handed)? {
+            Next::Move => changes.push_str(&format!("update {name} {tip} {}\n", before.as_deref().unwrap_or_default())),
+            Next::Stay => {}
+            Next::Apart => {
+                let kept = refs.old(tip);
+                log::warn!(
+                    "{}: it was moved while an agent worked on it; the agent's commits are kept as {kept}",
+                    from.branch
+                );
+                changes.push_str(&format!("update {kept} {tip}\n"));
+                // Files and index are the agent's, so what is checked out is as well.
+                stays = Some(tip.clone()).filter(|_| is_on_branch);
+            }
+        }
+    }
+    for (there, kind) in [(&tip, "branch"), (&head, "head")] {
+        if there.is_some() {
+            changes.push_str(&format!("delete {incoming}/{kind}\n"));
+        }
+    }
+    if !changes.is_empty() {
+        git.clone().with_input(changes).patiently(&["update-ref", "-m", "oodatcaa: take in", "--stdin"])?;
+    }
+    die_at("own-moved");
+    let midway = midway(&git, own);
+    let at = head.or(stays);
+    match &at {
+        // Beside its branch: what is to become of that is decided where it always is.
+        Some(at) => drop(git.run(&["update-ref", "--no-deref", "HEAD", at])?),
+        None if named::text(checkout.admin.join("HEAD")).is_ok_and(|text| text == format!("ref: {name}\n")) => {}
+        None => git.attach_head("take in", from.branch)?,
+    }
+    die_at("own-attached");
+    let began = from.handed.and_then(|handed| handed.tip.clone());
+    // Compared with how it was given away, not with how it was found: the one before us may have died between the two.
+    if began.is_none() || git.head()? != began {
+        // What it had staged is in the files as well.
+        git.run(&["reset", "-q", "--mixed"])?;
+        checkout.leave_others_alone()?;
+    }
+    if midway.is_none() {
+        go_on_merging(&git, own, &checkout.admin)?;
+    }
+    let head = if at.is_some() { at } else { heads.tip.or(before) };
+    Ok(Ok(Received { midway, head }))
+}
+
+/// Sorts what went wrong into what may pass and what the agent did.
+fn blame(error: GitError) -> Result<Result<Received, Wrong>> {
+    let passes = match &error {
+        GitError::Failed(_, said) => environment::no_room(said).is_some() || error.passes(),
+        GitError::TimedOut(_) => false,
+        GitError::NotOurs { .. } | GitError::Files { .. } => true,
+        error => !matches!(error, GitError::Failed(..)),
+    };
+    if passes { Err(error.into()) } else { Ok(Err(error.to_string())) }
+}
+
+/// What becomes of the task's branch.
+enum Next {
+    Move,
+    Stay,
+    Apart,
+}
+
+/// Decides on the branch: the agent moves it as it likes from where it was given it, and nobody else's move is undone.
+fn next(git: &Git, now: Option<&str>, tip: &str, handed: Option<&Handed>) -> Result<Next> {
+    let Some(now) = now else { return Ok(Next::Move) };
+    if handed.is_some_and(|handed| handed.tip.as_deref() == Some(now)) {
+        return Ok(Next::Move);
+    }
+    Ok(match () {
+        () if git.is_ancestor(tip, now)? => Next::Stay,
+        () if git.is_ancestor(now, tip)? => Next::Move,
+        () => Next::Apart,
+    })
+}
+
+/// How each call reads the agent's repository, whatever a person allows of files.
+const READ: [&str; 4] = ["-c", "protocol.file.allow=always", "-c", "fetch.fsckObjects=true"];
+
+fn listed(git: &Git, from: &From<'_>, name: &str) -> Result<Heads, GitError> {
+    let (program, place) = (format!("--upload-pack={}", from.upload_pack), from.own.to_string_lossy());
+    let list = ["ls-remote", "--symref", &program, "--", &place, "HEAD", name];
+    let said = git.clone().within(FETCH).run(&[&READ[..], &list].concat())?;
+    Ok(Heads::of_list(&said, name))
+}
+
+/// Fetches branch and head; answers both, where they are commits.
+fn fetch(
+    git: &Git,
+    from: &From<'_>,
+    incoming: &str,
+    wanted: &[String],
+) -> Result<(Option<String>, Option<String>), GitError> {
+    let (program, place) = (format!("--upload-pack={}", from.upload_pack), from.own.to_string_lossy());
+    let how = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", &program, "--", &place];
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    git.clone().within(FETCH).run(&[&READ[..], &how, &wanted].concat())?;
+    let format = "--format=%(refname:lstrip=-1) %(objecttype) %(objectname)";
+    let said = git.run(&["for-each-ref", format, &format!("{incoming}/")])?;
+    let at = |name: &str| said.lines().find_map(|line| line.strip_prefix(&format!("{name} commit "))).map(String::from);
+    Ok((at("branch"), at("head")))
+}
+
+/// Returns what the agent left half done.
+fn midway(git: &Git, own: &Path) -> Option<&'static str> {
+    evidence::half_done(own).or_else(|| {
+        // Its index, by whatever way it is written; one that cannot be read holds nothing that the files do not.
+        files::look(own, Path::new("index")).ok().flatten().filter(std::fs::Metadata::is_file)?;
+        let unmerged = git.with_dir(own).run(&["ls-files", "-u", "-z"]).unwrap_or_default();
+        (!unmerged.is_empty()).then_some(evidence::CONFLICTS)
+    })
+}
+
+/// Lets the commit of the rest be the merge that the agent had begun and not committed.
+fn go_on_merging(git: &Git, own: &Path, admin: &Path) -> Result<()> {
+    let Ok(Some(text)) = files::read_text(own, Path::new("MERGE_HEAD"), files::RECORD) else { return Ok(()) };
+    let mut parents = String::new();
+    for id in text.lines().take(MOST_PARENTS) {
+        // Only what the project has; a branch of the agent's alone is not known here, and its content is in the files.
+        if !check::is_id(id) || git.commit(id)?.is_none() {
+            return Ok(());
+        }
+        parents.push_str(&format!("{id}\n"));
+    }
+    let path = admin.join("MERGE_HEAD");
+    named::write(&path, parents, Durable::No).map_err(failed("write", &path))
+}
