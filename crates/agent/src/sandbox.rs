@@ -186,49 +186,18 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
                 .into());
         }
     };
-    let (namespace, layout) = (sandbox.mode == SandboxMode::Auto, &place.layout);
-    let real = |path: &PathBuf| disk.real(path);
-    let mut lists = Lists::of(sandbox, place);
-    for all in [&mut lists.write, &mut lists.deny, &mut lists.mask, &mut lists.read] {
-        *all = all.iter().map(real).collect();
-        all.sort();
-        all.dedup();
-    }
+    let namespace = sandbox.mode == SandboxMode::Auto;
     let private: Vec<(PathBuf, PathBuf)> = place.private.covers().map(|(own, at)| (own, at.into())).collect();
-    // What need not be there gives nobody anything; a place of the attempt's own that is not there is an error later.
-    let needed: Vec<PathBuf> = needed(place).iter().map(real).collect();
-    lists.write.retain(|path| needed.contains(path) || disk.exists(path));
-    let writable = |path: &Path| lists.write.iter().any(|write| path.starts_with(write));
-    // A hole in what may be written is one only where something is.
-    lists.deny.retain(|path| disk.exists(path) || !writable(path));
-    let inmost = |all: &mut dyn Iterator<Item = &Path>, path: &Path| {
-        all.filter(|one| path.starts_with(one) && path != *one).map(|one| one.as_os_str().len()).max()
-    };
-    let kept: Vec<PathBuf> = ours(place).iter().map(real).collect();
-    // Everything else can be read anyway. What may be written stays so, but for what is ours.
-    let hidden = |path: &PathBuf| {
-        let covers = lists.deny.iter().chain(&lists.mask).map(PathBuf::as_path);
-        let cover = inmost(&mut covers.chain(private.iter().map(|(_, at)| at.as_path())), path);
-        let written = inmost(&mut lists.write.iter().map(PathBuf::as_path), path);
-        let uncovers = private.iter().any(|(_, at)| at.starts_with(path));
-        !uncovers && (cover > written || kept.contains(path) && written.is_some())
-    };
-    // Of two words about the same place the stricter one counts, and nobody gives what is ours.
-    let given: Vec<PathBuf> = sandbox.allow_read.iter().chain(&sandbox.allow_sockets).map(real).collect();
-    let ours: Vec<PathBuf> = self::hidden(place).iter().map(real).collect();
-    let may = |path: &PathBuf| {
-        !lists.deny.contains(path) && !(given.contains(path) && ours.iter().any(|ours| path.starts_with(ours)))
-    };
-    let is_left = |path: &&PathBuf| hidden(path) && may(path) && disk.exists(path) && !lists.write.contains(path);
-    let read = lists.read.iter().filter(is_left);
-    let read: Vec<PathBuf> = read.cloned().collect();
+    let lists = Lists::of(sandbox, place).settled(sandbox, place, &private, disk);
     for path in &lists.write {
         spares(path, place, disk)?;
     }
-    if let Some(path) = place.home.as_ref().map(real).filter(|home| lists.deny.contains(home))
-        && lists.write.iter().chain([&disk.real(layout.root())]).any(|own| path.starts_with(own))
-    {
-        return Err(format!("see only what is listed of {}: the workspace holds all of it", path.display()));
+    let is_whole = |home: &PathBuf| {
+        let root = disk.real(place.layout.root());
+        lists.deny.contains(home) && lists.write.iter().chain([&root]).any(|own| home.starts_with(own))
+    };
+    if let Some(home) = place.home.as_ref().map(|home| disk.real(home)).filter(is_whole) {
+        return Err(format!("see only what is listed of {}: the workspace holds all of it", home.display()));
     }
     let shared = [PathBuf::from(SHM)].into_iter().filter(|shm| disk.exists(shm)).collect();
     let mut env = BTreeMap::from([("TMPDIR".to_owned(), text(place.private.tmp()))]);
@@ -243,7 +212,7 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
         shared,
         deny: lists.deny,
         mask: lists.mask,
-        read,
+        read: lists.read,
         network,
         namespace,
         nested: sandbox.nested,
@@ -326,6 +295,43 @@ impl Lists {
         }
         deny.extend(hidden(place));
         let mask = MASKED.iter().map(PathBuf::from).chain(place.sockets.iter().cloned()).collect();
+        Self { write, deny, mask, read }
+    }
+
+    /// Asks the disk what is there and where it leads, and leaves out what changes nothing.
+    fn settled(mut self, sandbox: &Sandbox, place: &Place, private: &[(PathBuf, PathBuf)], disk: &dyn Disk) -> Self {
+        let real = |path: &PathBuf| disk.real(path);
+        for all in [&mut self.write, &mut self.deny, &mut self.mask, &mut self.read] {
+            *all = all.iter().map(real).collect();
+            all.sort();
+            all.dedup();
+        }
+        // What need not be there gives nobody anything; a place of the attempt's own that is not there is an error later.
+        let needed: Vec<PathBuf> = needed(place).iter().map(real).collect();
+        self.write.retain(|path| needed.contains(path) || disk.exists(path));
+        let Self { write, mut deny, mask, mut read } = self;
+        // A hole in what may be written is one only where something is.
+        deny.retain(|path| disk.exists(path) || !write.iter().any(|write| path.starts_with(write)));
+
+        let inmost = |all: &mut dyn Iterator<Item = &Path>, path: &Path| {
+            all.filter(|one| path.starts_with(one) && path != *one).map(|one| one.as_os_str().len()).max()
+        };
+        let kept: Vec<PathBuf> = ours(place).iter().map(real).collect();
+        // Everything else can be read anyway. What may be written stays so, but for what is ours.
+        let is_needed = |path: &PathBuf| {
+            let covers = deny.iter().chain(&mask).map(PathBuf::as_path);
+            let cover = inmost(&mut covers.chain(private.iter().map(|(_, at)| at.as_path())), path);
+            let written = inmost(&mut write.iter().map(PathBuf::as_path), path);
+            let uncovers = private.iter().any(|(_, at)| at.starts_with(path));
+            !uncovers && (cover > written || kept.contains(path) && written.is_some())
+        };
+        // Of two words about the same place the stricter one counts, and nobody gives what is ours.
+        let given: Vec<PathBuf> = sandbox.allow_read.iter().chain(&sandbox.allow_sockets).map(real).collect();
+        let ours: Vec<PathBuf> = hidden(place).iter().map(real).collect();
+        let is_refused = |path: &PathBuf| {
+            deny.contains(path) || given.contains(path) && ours.iter().any(|ours| path.starts_with(ours))
+        };
+        read.retain(|path| is_needed(path) && !is_refused(path) && disk.exists(path) && !write.contains(path));
         Self { write, deny, mask, read }
     }
 }
