@@ -3,6 +3,7 @@
 //! `scripts/install-agents.sh` puts them into `target/agents`. A program that is not there skips its tests and says
 //! why; `OODATCAA_NEED_AGENTS="claude codex"` makes that a failure.
 
+mod confined;
 mod faults;
 mod fleet;
 mod guide;

@@ -235,6 +235,19 @@ pub(crate) struct Home {
     pub(crate) links: BTreeMap<String, Vec<String>>,
     /// Places where it does not work.
     pub(crate) forbid_under: Vec<String>,
+    /// Files that it makes in the user's own place when it first starts, and cannot do without: inside our sandbox it
+    /// cannot make them.
+    pub(crate) first: Vec<First>,
+}
+
+/// `[[home.first]]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct First {
+    /// Where it stands, below the home directory or `{VARIABLE}`; the first that is known.
+    pub(crate) at: Vec<String>,
+    /// What the program writes into it.
+    pub(crate) text: String,
 }
 
 /// `[endpoint]`: variables that point it at `{url}`, without a real key.

@@ -74,7 +74,24 @@ pub(crate) fn prepare_home(descriptor: &Descriptor, slot: &Path, variable: Varia
                 .map_err(|error| at_place(&at, &error))?,
         }
     }
+    for first in &descriptor.home.first {
+        if let Some(file) = first.at.iter().find_map(|place| probe::place(place, variable))
+            && let Err(error) = make_first(&file, &first.text)
+        {
+            // Without our sandbox the program makes it by itself.
+            log::info!("cannot make {}: {error}", file.display());
+        }
+    }
     Ok(())
+}
+
+/// Makes a file that the program would make, unless it is there.
+fn make_first(file: &Path, text: &str) -> io::Result<()> {
+    fs::create_dir_all(file.parent().unwrap_or(file))?;
+    match files::named::create_new(file) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created?.write_all(text.as_bytes()),
+    }
 }
 
 /// Tells whether a path is relative and stays below where it starts.
@@ -216,6 +233,25 @@ mod tests {
         symlink(&elsewhere, place.slot().join("claude")).expect("linked");
         place.prepare_home(None).expect_err("a link below the slot");
         assert_eq!(fs::read_dir(&elsewhere).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn what_a_program_makes_at_its_first_start_is_made_for_it_and_only_once() {
+        let place = Place::new();
+        let opencode = descriptor::load("opencode", &BTreeMap::new()).expect("ships");
+        let home = place.root.path().join("user").display().to_string();
+        let prepare = || prepare_home(&opencode, &place.slot(), &|name| (name == "HOME").then(|| home.clone()));
+        let file = place.root.path().join("user/.config/opencode/.gitignore");
+        prepare().expect("a good slot");
+        assert!(fs::read_to_string(&file).expect("made").starts_with("node_modules\n"));
+        fs::write(&file, "mine\n").expect("written");
+        prepare().expect("a good slot");
+        assert_eq!(fs::read_to_string(&file).expect("there"), "mine\n");
+        // Where it cannot be made, the program itself says what it needs.
+        fs::remove_file(&file).expect("removed");
+        fs::remove_dir(file.parent().expect("a directory")).expect("removed");
+        fs::write(file.parent().expect("a directory"), "").expect("written");
+        prepare().expect("a good slot");
     }
 
     #[test]

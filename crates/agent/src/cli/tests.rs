@@ -135,6 +135,10 @@ fn a_sandbox_that_broke_in_silence_is_found_in_the_programs_own_record_of_the_se
     let Outcome::Failed { class: Class::PermissionDenied, reason, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(reason.contains("bwrap: setting up uid map: Permission denied"), "{reason}");
     assert!(reason.contains("`nested = true` in `[agents.mine.sandbox]`"), "{reason}");
+    // Without a namespace around it, it says this instead.
+    let other = |all: &str| all.replace("bwrap: setting up uid map: ", "error building bubblewrap command: ");
+    let outcome = nested_codex(true, other);
+    assert!(matches!(&outcome, Outcome::Failed { class: Class::PermissionDenied, .. }), "{outcome:?}");
     // Where ours is not around it, there is nothing to nest.
     let outcome = nested_codex(false, str::to_owned);
     assert!(matches!(&outcome, Outcome::Failed { reason, .. } if !reason.contains("nested")), "{outcome:?}");
