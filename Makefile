@@ -50,11 +50,12 @@ test: ## All tests; installs the system packages that they use where it may
 	$(CARGO) test --locked --workspace --features failpoints $(TEST_ARGS)
 
 .PHONY: test-agents
-test-agents: ## The tests with all five real agent programs, against a model provider on the loopback; a few minutes
+test-agents: ## The tests with all five real agent programs, against a model provider on the loopback, and with package registries; a few minutes
 	@scripts/install-test-deps.sh
 	@scripts/install-agents.sh
 	OODATCAA_NEED_AGENTS='claude codex gemini opencode qwen' \
 		$(CARGO) test --locked --test it real_agents -- --include-ignored --test-threads=2
+	$(CARGO) test --locked -p oodatcaa-process --test process toolchains -- --include-ignored
 
 .PHONY: torture
 torture: ## Crashes, storms and the model at full size, half an hour (SEED=N to repeat a storm, CASES=2000)

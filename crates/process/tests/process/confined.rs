@@ -12,9 +12,11 @@ const USUAL: [Guarantee; 5] =
     [Guarantee::Files, Guarantee::Secrets, Guarantee::Environ, Guarantee::Processes, Guarantee::Sockets];
 
 /// A home with a project and secrets in it, and somebody outside who is not to be touched.
-struct Room {
+pub(super) struct Room {
     dir: tempfile::TempDir,
     outside: Child,
+    /// Who works in it: somebody ordinary, or who runs the tests.
+    ordinary: bool,
 }
 
 impl Drop for Room {
@@ -25,7 +27,7 @@ impl Drop for Room {
 }
 
 /// Runs a program as an ordinary user, also where the tests run as root.
-fn as_user(program: &Path) -> Command {
+pub(super) fn as_user(program: &Path) -> Command {
     if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
@@ -36,8 +38,12 @@ fn as_user(program: &Path) -> Command {
 
 impl Room {
     fn new(above: &str) -> Self {
+        Self::of(above, true)
+    }
+
+    pub(super) fn of(above: &str, ordinary: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("room-").tempdir_in(above).unwrap();
-        for name in ["wt", "out", "tmp", "work", "home/.ssh", "home/.config"] {
+        for name in ["wt", "out", "tmp", "shm", "work", "home/.ssh", "home/.config"] {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         for (name, text) in [("work/queue", "queue\n"), ("home/.ssh/id", "secret\n"), ("home/.netrc", "secret\n")] {
@@ -45,25 +51,25 @@ impl Room {
         }
         // Where others may go: the directory of the build may be nobody's business.
         fs::copy(SHIM, dir.path().join("shim")).unwrap();
-        let all = ["", "wt", "out", "tmp", "work", "home", "home/.ssh", "home/.config", "shim"];
+        let all = ["", "wt", "out", "tmp", "shm", "work", "home", "home/.ssh", "home/.config", "shim"];
         let files = ["work/queue", "home/.ssh/id", "home/.netrc"];
         for (names, mode) in [(&all[..], 0o755), (&files[..], 0o644)] {
             for name in names {
                 fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
-                if rustix::process::geteuid().is_root() {
+                if ordinary && rustix::process::geteuid().is_root() {
                     std::os::unix::fs::chown(dir.path().join(name), Some(65534), Some(65534)).unwrap();
                 }
             }
         }
         let outside = as_user(Path::new("sleep")).arg("600").env("WORD", "secret").spawn().unwrap();
-        Self { dir, outside }
+        Self { dir, outside, ordinary }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn profile(&self, namespace: bool) -> Profile {
+    pub(super) fn profile(&self, namespace: bool) -> Profile {
         Profile {
             require: BTreeSet::from(USUAL),
             write: vec![self.at("wt"), self.at("home/.config")],
@@ -81,13 +87,19 @@ impl Room {
         let file = self.at("out/sandbox.json");
         fs::write(&file, serde_json::to_vec(profile).unwrap()).unwrap();
         let _ = fs::remove_file(&profile.report);
-        let mut command = as_user(&self.at("shim"));
-        command.arg("confine").arg(&file).arg("--").args(argv).current_dir(self.at("wt"));
-        command.env("ROOM", self.dir.path()).env("HOME", self.at("home")).env("OUTSIDE", self.outside.id().to_string());
-        command.output().unwrap()
+        self.command(&file, argv).output().unwrap()
     }
 
-    fn report(&self) -> Report {
+    /// Confines a program by a profile that has been written.
+    pub(super) fn command(&self, profile: &Path, argv: &[&str]) -> Command {
+        let shim = self.at("shim");
+        let mut command = if self.ordinary { as_user(&shim) } else { Command::new(shim) };
+        command.arg("confine").arg(profile).arg("--").args(argv).current_dir(self.at("wt"));
+        command.env("ROOM", self.dir.path()).env("HOME", self.at("home")).env("OUTSIDE", self.outside.id().to_string());
+        command
+    }
+
+    pub(super) fn report(&self) -> Report {
         serde_json::from_slice(&fs::read(self.at("out/confined.json")).unwrap()).unwrap()
     }
 
@@ -101,7 +113,7 @@ impl Room {
 }
 
 /// Whether this machine lets an ordinary user make namespaces.
-fn has_namespaces() -> bool {
+pub(super) fn has_namespaces() -> bool {
     as_user(Path::new("unshare")).args(["-Urm", "true"]).status().is_ok_and(|status| status.success())
 }
 

@@ -21,6 +21,7 @@ mod confined;
 mod ends;
 mod gone;
 mod stops;
+mod toolchains;
 
 const SHIM: &str = env!("CARGO_BIN_EXE_shim");
 const TAG: &str = "OODATCAA_RUN_DIR";
