@@ -27,6 +27,8 @@ use oodatcaa_sys::files::{self, Durable, named};
 
 mod check;
 mod give;
+mod lfs;
+mod modules;
 mod take;
 
 /// How git's side of a repository that others wrote to is run.
@@ -81,11 +83,14 @@ impl Workspace {
         let own = place(&home, &self.task);
         let new = beside(&own, ".new");
         make_dir(&new)?;
-        give::make(&checkout.git, &checkout.admin, common, &new, branch, &refs)?;
+        let (git, head) = (&checkout.git, format!("ref: refs/heads/{branch}\n"));
+        give::make(git, (&checkout.admin, common), &new, &head, &refs, false)?;
+        modules::make(git, &checkout.admin, &new)?;
         die_at("own-made");
         named::rename(&new, &own).map_err(failed("make", &own))?;
         die_at("own-there");
         link(&self.top, &own)?;
+        modules::link(git, &self.top, &checkout.admin, &own, 0)?;
         die_at("own-linked");
         Ok(Some(own))
     }
@@ -124,9 +129,24 @@ impl Workspace {
         let mut taken =
             TakenIn { wrong: link_back(home, &self.top, &self.task, &checkout.admin)?, ..TakenIn::default() };
         die_at("own-back");
+        let common = checkout.git.common().unwrap_or(&checkout.admin);
         if own.symlink_metadata().is_ok() {
             let from = take::From { own: &own, branch, handed: handed.as_ref(), upload_pack };
-            match take::receive(checkout, &self.refs, &from)? {
+            let plain = check::plain(&own).map_err(|wrong| wrong.to_string());
+            let modules = match plain {
+                Ok(()) => modules::receive(&checkout.git, &checkout.admin, &own, upload_pack)?,
+                wrong => wrong,
+            };
+            // Before git looks at the worktree, where it would go into them.
+            modules::link(&checkout.git, &self.top, &checkout.admin, &checkout.admin, 0)?;
+            let received = match modules {
+                Ok(()) => {
+                    lfs::receive(&own, common)?;
+                    take::receive(checkout, &self.refs, &from)?
+                }
+                Err(words) => Err(words),
+            };
+            match received {
                 Ok(received) => (taken.midway, taken.head) = (received.midway, received.head),
                 Err(words) => {
                     let kept = quarantine(home, &own)?;
@@ -149,6 +169,7 @@ impl Workspace {
         } else if handed.is_some() {
             taken.wrong.get_or_insert(format!("use {}: it is gone", own.display()));
         }
+        modules::link(&checkout.git, &self.top, &checkout.admin, &checkout.admin, 0)?;
         if let Some(mut state) = State::load(home, &self.task).filter(|state| state.handed.is_some()) {
             state.handed = None;
             state.save(home)?;

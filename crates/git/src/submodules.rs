@@ -79,22 +79,7 @@ impl Stores {
 
     /// Keeps every commit that only the worktree's submodules have; safe to be called again and again.
     pub(super) fn keep(&self) -> Result<()> {
-        let modules = self.admin.join("modules");
-        let mut dirs = vec![(modules, String::new())];
-        while let Some((dir, above)) = dirs.pop() {
-            for name in files::named::directories(&dir) {
-                let Some(name) = name.to_str() else { continue };
-                let (path, name) = (dir.join(name), format!("{above}{name}"));
-                match is_repository(&path) {
-                    true => {
-                        self.keep_one(&path, &name)?;
-                        dirs.push((path.join("modules"), format!("{name}/modules/")));
-                    }
-                    false => dirs.push((path, format!("{name}/"))),
-                }
-            }
-        }
-        Ok(())
+        repositories(&self.admin.join("modules")).iter().try_for_each(|(path, name)| self.keep_one(path, name))
     }
 
     fn keep_one(&self, own: &Path, name: &str) -> Result<()> {
@@ -193,10 +178,37 @@ impl Stores {
     }
 }
 
+/// Returns the repositories of submodules below a directory, also those in each other, with their names below it.
+pub(super) fn repositories(modules: &Path) -> Vec<(PathBuf, String)> {
+    let (mut dirs, mut all) = (vec![(modules.to_owned(), String::new())], Vec::new());
+    while let Some((dir, above)) = dirs.pop() {
+        for name in files::named::directories(&dir) {
+            let Some(name) = name.to_str() else { continue };
+            let (path, name) = (dir.join(name), format!("{above}{name}"));
+            if is_repository(&path) {
+                dirs.push((path.join("modules"), format!("{name}/modules/")));
+                all.push((path, name));
+            } else {
+                dirs.push((path, format!("{name}/")));
+            }
+        }
+    }
+    all
+}
+
 /// Returns the submodules that a commit's `.gitmodules` names, by their paths.
 pub(super) fn named(git: &Git, commit: &str) -> Result<BTreeMap<String, String>> {
-    let blob = format!("--blob={commit}:.gitmodules");
-    let (code, listed, _) = git.call(&["config", &blob, "-z", "--get-regexp", r"^submodule\..*\.path$"])?;
+    paths(git, &[&format!("--blob={commit}:.gitmodules")])
+}
+
+/// Returns those that the text of such a file names.
+pub(super) fn named_in(git: &Git, text: &str) -> Result<BTreeMap<String, String>> {
+    paths(&git.clone().with_input(text), &["--file", "-", "--no-includes"])
+}
+
+fn paths(git: &Git, of: &[&str]) -> Result<BTreeMap<String, String>> {
+    let asked = [&["config"], of, &["-z", "--get-regexp", r"^submodule\..*\.path$"]].concat();
+    let (code, listed, _) = git.call(&asked)?;
     if code != 0 {
         return Ok(BTreeMap::new());
     }
@@ -217,6 +229,7 @@ fn repository(below: &Path, name: &str) -> Option<PathBuf> {
     Some(below.join(name)).filter(|dir| is_plain(name) && is_repository(dir))
 }
 
-fn is_repository(dir: &Path) -> bool {
+/// Tells whether a directory is a repository of git's.
+pub(super) fn is_repository(dir: &Path) -> bool {
     dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir()
 }

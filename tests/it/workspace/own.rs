@@ -1,6 +1,6 @@
 //! The repository of an agent's own: everything works there, and only what is taken in comes out of it.
 
-use super::*;
+use super::{private::commit_all, *};
 
 /// What git says of a worktree, its user's words and all.
 fn said(path: &Path, args: &[&str]) -> (bool, String) {
@@ -231,7 +231,7 @@ fn an_attempt_that_dies_while_it_hands_out_leaves_a_worktree_that_the_next_one_w
 fn what_was_committed_is_taken_in_once_and_whole_wherever_the_first_who_took_it_in_died() {
     let steps = ["own-back", "own-fetched", "own-moved", "own-attached", "own-received", "own-gone", "own-forgotten"];
     for (at, beside) in steps.iter().flat_map(|at| [(*at, false), (*at, true)]) {
-        let repo = Repo::new();
+        let (repo, _) = Repo::with_submodule();
         let one = task("T1", "x");
         let workspace = repo.prepare(&one, 1);
         let path = workspace.path().to_owned();
@@ -240,6 +240,8 @@ fn what_was_committed_is_taken_in_once_and_whole_wherever_the_first_who_took_it_
             git(&path, &["checkout", "-q", "--detach"]);
         }
         write(&path, "new", "n\n");
+        write(&path.join("lib"), "lib.txt", "better\n");
+        let better = commit_all(&path.join("lib"), "better");
         git(&path, &["add", "-A"]);
         silently(&path, &["commit", "-q", "-m", "one"]);
         write(&path, "loose", "l\n");
@@ -256,6 +258,8 @@ fn what_was_committed_is_taken_in_once_and_whole_wherever_the_first_who_took_it_
         assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), tip, "{at}");
         assert_eq!(git(&path, &["status", "--porcelain"]), "?? loose", "{at}");
         assert_eq!(git(&path, &["symbolic-ref", "HEAD"]), "refs/heads/feat/T1-x", "{at}");
+        assert!(git(&path.join("lib"), &["rev-parse", "--absolute-git-dir"]).contains(".git/worktrees/T1"), "{at}");
+        assert_eq!(git(&path.join("lib"), &["rev-parse", "HEAD"]), better, "{at}");
         let rest = again.commit_rest("rest", &[], &builder()).unwrap().unwrap();
         assert_eq!(repo.git(&["rev-parse", &format!("{rest}^")]), tip, "{at}");
     }
@@ -505,4 +509,78 @@ fn a_worktree_is_removed_and_begun_again_with_what_a_dead_agent_had_committed() 
     assert_eq!(repo.git(&["for-each-ref", "--format=%(objectname)", "refs/oodatcaa/old"]), tip);
     assert!(!path.join("new").exists());
     repo.is_home(&path, "begun again");
+}
+
+#[test]
+fn an_agent_commits_in_submodules_of_its_own_repository_and_adds_new_ones() {
+    let (repo, lib) = Repo::with_submodule();
+    let one = task("T1", "a better lib");
+    let workspace = repo.prepare(&one, 1);
+    let path = workspace.path().to_owned();
+    let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+    let at = path.join("lib");
+    assert!(git(&at, &["rev-parse", "--absolute-git-dir"]).ends_with("/git/T1/modules/lib"));
+    assert_eq!(git(&path, &["status", "--porcelain"]), "");
+    silently(&path, &["submodule", "status"]);
+    write(&at, "lib.txt", "better\n");
+    let better = commit_all(&at, "better");
+    git(&at, &["branch", "aside"]);
+    let from = lib.to_string_lossy().into_owned();
+    git(&path, &["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &from, "deep/other"]);
+    write(&path.join("deep/other"), "new.txt", "n\n");
+    let new = commit_all(&path.join("deep/other"), "new");
+    commit_all(&path, "use them");
+    write(&at, "lib.txt", "best\n");
+    let taken = workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+    assert_eq!(taken.wrong, None);
+    assert!(!own.exists());
+    assert!(git(&at, &["rev-parse", "--absolute-git-dir"]).ends_with("worktrees/T1/modules/lib"));
+    assert_eq!((git(&at, &["rev-parse", "HEAD"]), git(&at, &["rev-parse", "aside"])), (better.clone(), better.clone()));
+    assert_eq!(git(&path.join("deep/other"), &["rev-parse", "HEAD"]), new);
+    assert_eq!(workspace.unfinished_submodules().unwrap(), ["lib"]);
+    git(&at, &["checkout", "-q", "."]);
+    assert_eq!(git(&path, &["status", "--porcelain"]), "");
+    assert_eq!(workspace.refuses(false).unwrap(), None);
+    // Handed out again it is all there, and what was not taken in before the worktree goes is kept.
+    let again = repo.prepare(&one, 2);
+    again.hand_out(&repo.layout()).unwrap();
+    assert_eq!(git(&at, &["rev-parse", "HEAD"]), better);
+    assert!(
+        git(&path.join("deep/other"), &["rev-parse", "--absolute-git-dir"]).ends_with("/git/T1/modules/deep/other")
+    );
+    assert_eq!(git(&path, &["status", "--porcelain"]), "");
+    write(&at, "lib.txt", "last\n");
+    let last = commit_all(&at, "last");
+    repo.takes_away(&one);
+    for commit in [&better, &last] {
+        assert!(!git(&repo.root().join("lib"), &["for-each-ref", "--contains", commit, "refs/oodatcaa"]).is_empty());
+    }
+    assert_eq!(repo.git(&["cat-file", "-t", &new]), "commit");
+}
+
+#[test]
+fn a_submodules_repository_that_an_agent_spoiled_holds_nobody_and_leads_nowhere() {
+    for does in [
+        "rm HEAD; mkfifo HEAD",
+        "rm -rf objects; mkfifo objects",
+        "cd ..; rm -rf lib",
+        "cd ..; rm -rf lib; ln -s / lib",
+    ] {
+        let (repo, _) = Repo::with_submodule();
+        let one = task("T1", "x");
+        let workspace = repo.prepare(&one, 1);
+        let path = workspace.path().to_owned();
+        let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+        write(&path, "new", "n\n");
+        let done = Command::new("sh").args(["-c", does]).current_dir(own.join("modules/lib")).status().unwrap();
+        assert!(done.success(), "{does}");
+        let begun = std::time::Instant::now();
+        workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{does}: {:?}", begun.elapsed());
+        assert!(
+            git(&path.join("lib"), &["rev-parse", "--absolute-git-dir"]).ends_with("worktrees/T1/modules/lib"),
+            "{does}"
+        );
+        assert_eq!(git(&path, &["status", "--porcelain"]), "?? new", "{does}");
+    }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 impl Repo {
-    fn with_submodule() -> (Self, PathBuf) {
+    pub(super) fn with_submodule() -> (Self, PathBuf) {
         let repo = Self::new();
         let lib = repo.dir.path().join("lib");
         fs::create_dir(&lib).unwrap();
@@ -17,13 +17,13 @@ impl Repo {
         (repo, lib)
     }
 
-    fn takes_away(&self, task: &Task) {
+    pub(super) fn takes_away(&self, task: &Task) {
         let removed = prune::remove(&self.layout(), &self.config, &task.id, PrunePolicy::FORCE).unwrap();
         assert!(removed.is_some_and(|removed| !removed.path.exists()));
     }
 }
 
-fn commit_all(at: &Path, message: &str) -> String {
+pub(super) fn commit_all(at: &Path, message: &str) -> String {
     git(at, &["add", "-A"]);
     git(at, &["commit", "-q", "-m", message]);
     git(at, &["rev-parse", "HEAD"])

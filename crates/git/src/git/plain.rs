@@ -143,10 +143,8 @@ fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Ve
     let mut text = listed_of(entries, |_| true);
     // Git guesses it by the name of the directory, and the copy is not called `.git`.
     text.push_str(&line("core", None, "bare", Some(if bare { "true" } else { "false" })));
-    // git-lfs would keep its objects beside the configuration, in the copy.
-    if entries.iter().any(|(key, _)| key.starts_with("filter.lfs.")) {
-        text.push_str(&line("lfs", None, "storage", Some(&common.join("lfs").to_string_lossy())));
-    }
+    // git-lfs would keep its objects beside the configuration, in the copy, which goes when nobody has used it for long.
+    text.push_str(&line("lfs", None, "storage", Some(&common.join("lfs").to_string_lossy())));
     text.into_bytes()
 }
 

@@ -46,9 +46,12 @@ pub(super) fn plain(own: &Path) -> Result<(), GitError> {
         }
     }
     let mut seen = 0;
-    let mut open = vec!["objects".into(), "refs".into()];
-    if look(Path::new("reftable"))?.is_some() {
-        open.push(std::path::PathBuf::from("reftable"));
+    let mut open = vec![std::path::PathBuf::from("objects"), "refs".into()];
+    // Git goes into submodules from the worktree, so nothing may wait there either.
+    for name in ["reftable", "modules"] {
+        if look(Path::new(name))?.is_some() {
+            open.push(name.into());
+        }
     }
     while let Some(dir) = open.pop() {
         let listed = files::list(own, &dir, MOST).map_err(|error| cannot(own, &dir, &error))?;
@@ -58,6 +61,8 @@ pub(super) fn plain(own: &Path) -> Result<(), GitError> {
             match entry.kind {
                 _ if seen > MOST => return odd(own, "it holds more files than anybody needs"),
                 Kind::File => {}
+                // What a person's template puts there may be links, and is nothing that we run.
+                Kind::Directory if entry.name == "hooks" && path.starts_with("modules") => {}
                 Kind::Directory => open.push(path),
                 Kind::Other => return odd(&own.join(path), "it is neither a file nor a directory"),
             }

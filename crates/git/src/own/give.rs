@@ -52,8 +52,16 @@ pub(super) fn has_tables(git: &Git) -> bool {
     git.settings().iter().any(is_it)
 }
 
-/// Makes the repository in an empty directory.
-pub(super) fn make(git: &Git, admin: &Path, common: &Path, new: &Path, branch: &str, refs: &str) -> Result<()> {
+/// Makes the repository in an empty directory, in the place of one of ours: its private directory, and what it shares.
+/// `head` is what git writes of what is checked out.
+pub(super) fn make(
+    git: &Git,
+    (admin, common): (&Path, &Path),
+    new: &Path,
+    head: &str,
+    refs: &str,
+    with_remotes: bool,
+) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path = new.join(name);
         named::write(&path, text, Durable::No).map_err(failed("write", &path))
@@ -64,18 +72,19 @@ pub(super) fn make(git: &Git, admin: &Path, common: &Path, new: &Path, branch: &
         let format = format.and_then(|(_, value)| value.as_deref()).unwrap_or("sha1");
         let object = format!("--object-format={format}");
         let place = new.to_string_lossy();
+        let branch = head.trim_end().strip_prefix("ref: refs/heads/").unwrap_or_default();
         let init = ["init", "-q", "--bare", "--template=", &object, "--ref-format=reftable", "-b", branch, &place];
         git.looking_from(new).run(&init)?;
     } else {
         for dir in ["objects/pack", "refs/heads", "refs/tags"] {
             make_dir(&new.join(dir))?;
         }
-        write("HEAD", &format!("ref: refs/heads/{branch}\n"))?;
+        write("HEAD", head)?;
         // One file, however many there are. They come in the order in which git wants them.
         let end = if refs.is_empty() { "" } else { "\n" };
         write("packed-refs", &format!("# pack-refs with: sorted \n{refs}{end}"))?;
     }
-    set_up(git, common, new)?;
+    set_up(git, common, new, with_remotes)?;
     // It knows the index that the worktree was checked out by, so that nothing has to be read again.
     let index = new.join("index");
     copy_index(&admin.join("index"), &index).map_err(failed("write", &index))?;
@@ -97,7 +106,7 @@ pub(super) fn make(git: &Git, admin: &Path, common: &Path, new: &Path, branch: &
 }
 
 /// Writes what an agent's repository is by: its settings, where the objects are that it borrows, where history ends.
-pub(super) fn set_up(git: &Git, common: &Path, own: &Path) -> Result<()> {
+pub(super) fn set_up(git: &Git, common: &Path, own: &Path, with_remotes: bool) -> Result<()> {
     let write = |name: &str, text: &[u8]| {
         let path = own.join(name);
         named::write(&path, text, Durable::No).map_err(failed("write", &path))
@@ -105,7 +114,7 @@ pub(super) fn set_up(git: &Git, common: &Path, own: &Path) -> Result<()> {
     for dir in ["objects/info", "info"] {
         make_dir(&own.join(dir))?;
     }
-    write("config", plain::for_agent(git.settings(), false).as_bytes())?;
+    write("config", plain::for_agent(git.settings(), with_remotes).as_bytes())?;
     write("objects/info/alternates", format!("{}\n", common.join("objects").display()).as_bytes())?;
     match files::read_named(&common.join("shallow"), files::RECORD).ok().flatten() {
         Some(shallow) => write("shallow", &shallow),

@@ -40,17 +40,14 @@ pub(super) struct Received {
 }
 
 /// What an agent did to its repository, in words.
-type Wrong = String;
+pub(super) type Wrong = String;
 
 /// Takes in what is there. Fails where it may go well another time; what only the agent can be blamed for is words.
 pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Result<Result<Received, Wrong>> {
     let git = checkout.git.clone().to_its_end();
     let common = git.common().unwrap_or(&checkout.admin).to_owned();
     let (own, name) = (from.own, format!("refs/heads/{}", from.branch));
-    if let Err(wrong) = check::plain(own) {
-        return Ok(Err(wrong.to_string()));
-    }
-    give::set_up(&git, &common, own)?;
+    give::set_up(&git, &common, own, false)?;
     let heads = if give::has_tables(&git) {
         match listed(&git, from, &name) {
             Ok(heads) => heads,
@@ -129,7 +126,7 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
 }
 
 /// Sorts what went wrong into what may pass and what the agent did.
-fn blame(error: GitError) -> Result<Result<Received, Wrong>> {
+pub(super) fn blame<T>(error: GitError) -> Result<Result<T, Wrong>> {
     let passes = match &error {
         GitError::Failed(_, said) => environment::no_room(said).is_some() || error.passes(),
         GitError::TimedOut(_) => false,
@@ -159,14 +156,31 @@ fn next(git: &Git, now: Option<&str>, tip: &str, handed: Option<&Handed>) -> Res
     })
 }
 
-/// How each call reads the agent's repository, whatever a person allows of files.
-const READ: [&str; 4] = ["-c", "protocol.file.allow=always", "-c", "fetch.fsckObjects=true"];
+/// Whatever a person allows of files.
+const READS: [&str; 2] = ["-c", "protocol.file.allow=always"];
+
+/// Objects that no sound git makes do not come in.
+const SOUND: [&str; 2] = ["-c", "fetch.fsckObjects=true"];
 
 fn listed(git: &Git, from: &From<'_>, name: &str) -> Result<Heads, GitError> {
     let (program, place) = (format!("--upload-pack={}", from.upload_pack), from.own.to_string_lossy());
     let list = ["ls-remote", "--symref", &program, "--", &place, "HEAD", name];
-    let said = git.clone().within(FETCH).run(&[&READ[..], &list].concat())?;
+    let said = git.clone().within(FETCH).run(&[&READS[..], &list].concat())?;
     Ok(Heads::of_list(&said, name))
+}
+
+/// Reads refs of an agent's repository into ours, whatever the agent made of them.
+pub(super) fn read(
+    git: &Git,
+    upload_pack: &str,
+    own: &Path,
+    settings: &[&str],
+    wanted: &[&str],
+) -> Result<(), GitError> {
+    let (program, place) = (format!("--upload-pack={upload_pack}"), own.to_string_lossy());
+    let quiet = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-head-ok"];
+    let from = [&program, "--", &place];
+    git.clone().within(FETCH).run(&[&READS[..], settings, &quiet, &from, wanted].concat()).map(drop)
 }
 
 /// Fetches branch and head; answers both, where they are commits.
@@ -176,10 +190,8 @@ fn fetch(
     incoming: &str,
     wanted: &[String],
 ) -> Result<(Option<String>, Option<String>), GitError> {
-    let (program, place) = (format!("--upload-pack={}", from.upload_pack), from.own.to_string_lossy());
-    let how = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", &program, "--", &place];
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    git.clone().within(FETCH).run(&[&READ[..], &how, &wanted].concat())?;
+    read(git, from.upload_pack, from.own, &SOUND, &wanted)?;
     let format = "--format=%(refname:lstrip=-1) %(objecttype) %(objectname)";
     let said = git.run(&["for-each-ref", format, &format!("{incoming}/")])?;
     let at = |name: &str| said.lines().find_map(|line| line.strip_prefix(&format!("{name} commit "))).map(String::from);
