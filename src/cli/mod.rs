@@ -161,9 +161,9 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
         &["add", "list", "show", "why", "prio", "dep add", "cancel", "block"],
         &["move --force", "edit", "dep rm", "retry", "unblock", "done"],
     ),
-    // A paused role goes on by a person's word only; who starts the workers does not matter.
-    ("fleet", &["start", "stop", "restart", "status"], &["install", "uninstall"]),
-    ("run", &["list", "show", "diff", "stop"], &[]),
+    // A paused role goes on by a person's word only, and what stops others is no agent's business.
+    ("fleet", &["status"], &["start", "stop", "restart", "install", "uninstall"]),
+    ("run", &["list", "show", "diff"], &["stop"]),
     ("lease", &["list"], &["release"]),
     ("worktree", &["list", "path", "open"], &["prune", "rm"]),
     ("queue", &["validate", "schema"], &["repair"]),
@@ -191,10 +191,8 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
     match caller::attempt().filter(|_| people) {
         None => Ok(()),
         Some(why) => {
-            let message = format!("only a human may decide, and this was called from within an agent's attempt: {why}");
-            Err(Failure::new(ErrorKind::PermissionDenied, message)
-                .hint("do it from a terminal of your own")
-                .see("security"))
+            let message = format!("only a human may decide, and this runs inside an agent's attempt: {why}");
+            Err(Failure::new(ErrorKind::Refused, message).hint("do it from a terminal of your own").see("security"))
         }
     }
 }

@@ -40,6 +40,14 @@ pub(super) fn program(pid: u32) -> Option<String> {
     Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
 }
 
+/// Tells whether this process may gain no rights any more, and its namespace knows one user alone: how sandboxes are.
+pub(super) fn is_confined() -> bool {
+    let status = files::named::text("/proc/self/status").unwrap_or_default();
+    let no_new = status.lines().filter_map(|line| line.strip_prefix("NoNewPrivs:")).any(|value| value.trim() == "1");
+    let users = files::named::text("/proc/self/uid_map").unwrap_or_default();
+    no_new && users.lines().count() == 1 && users.split_ascii_whitespace().nth(2) == Some("1")
+}
+
 /// Returns the service of ours in whose control group a process is.
 pub(super) fn service(pid: u32) -> Option<String> {
     let groups = files::named::text(format!("/proc/{pid}/cgroup")).ok()?;

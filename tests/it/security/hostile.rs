@@ -384,6 +384,10 @@ fn what_only_a_person_may_do_is_refused_within_an_attempt() {
         "worktree prune",
         "gc",
         "doctor --fix",
+        "run stop A --reason x",
+        "fleet start builder",
+        "fleet stop",
+        "fleet restart",
     ];
     let ctl = format!(
         "env -i HOME=$HOME PATH=/usr/bin:/bin {} -C {} --yes",
@@ -402,7 +406,7 @@ fn what_only_a_person_may_do_is_refused_within_an_attempt() {
     clone.once("builder");
     for (n, verb) in verbs.iter().enumerate() {
         let told = fs::read_to_string(clone.at(&format!("try.{n}"))).expect("it was tried");
-        assert!(told.contains("only a human may decide") && told.contains("rc 4"), "{verb}: {told}");
+        assert!(told.contains("only a human may decide") && told.contains("rc 5"), "{verb}: {told}");
     }
     assert!(fs::read_to_string(clone.at("status")).expect("looked").contains("builder"), "looking is for everybody");
 }

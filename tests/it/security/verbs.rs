@@ -1,8 +1,14 @@
 //! Every verb of `agentctl` on a project whose queue and agent are made to paint over terminals.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
-use crate::bad_input::{ctl, hostile, once};
+use oodatcaa_process::confine::Profile;
+use serde_json::json;
+
+use crate::{
+    bad_input::{ctl, hostile, once},
+    support::Project,
+};
 
 /// Verbs that look; none of them may be forgotten, the test asks the help for all that there are.
 pub(super) const LOOKING: &[&str] = &[
@@ -114,4 +120,51 @@ fn no_verb_is_forgotten_and_none_says_a_control_character_of_others() {
         }
     }
     println!("figure: verbs of agentctl against hostile text: {} of {}", all.len() - NOT_HERE.len(), all.len());
+}
+
+/// Ways to give a command; `@` stands for it. Its words and its exit status come out.
+const WAYS: &[(&str, &str)] = &[
+    ("plain", "@; echo rc $?"),
+    ("without an environment", "env -i PATH=/usr/bin:/bin @; echo rc $?"),
+    ("in a session of its own", "env -i PATH=/usr/bin:/bin setsid -w @; echo rc $?"),
+    (
+        "forked twice",
+        "mkfifo late.$$; (env -i PATH=/usr/bin:/bin setsid sh -c 'sleep 0.2; @; echo rc $?' > late.$$ 2>&1 &); cat late.$$; rm late.$$",
+    ),
+    (
+        "in a namespace of processes",
+        "unshare -Upfr --mount-proc true 2> /dev/null || { echo only a human may decide, if there were namespaces rc 5; exit 0; }; \
+         env -i PATH=/usr/bin:/bin unshare -Upfr --mount-proc setpriv --no-new-privs sh -c '@; echo rc $?'",
+    ),
+];
+
+#[test]
+fn however_an_agent_calls_what_is_for_people_it_is_refused_also_when_it_is_confined() {
+    let project = Project::new("");
+    let ctl = format!("{} -C {} --yes run stop A --reason x", env!("CARGO_BIN_EXE_agentctl"), project.root().display());
+    let ways: String =
+        WAYS.iter().map(|(name, how)| format!("echo \"== {name}\"\n( {} ) 2>&1\n", how.replace('@', &ctl))).collect();
+    let ways = project.script("ways.sh", &ways);
+    let mut script = format!("sh {}\n", ways.display());
+    for namespace in [false, true] {
+        let dir = project.path(if namespace { "with" } else { "without" });
+        fs::create_dir_all(&dir).expect("made");
+        let profile = Profile { write: vec![project.root().into()], namespace, ..Profile::default() };
+        let profile = { profile }.write(&dir).expect("written");
+        let daemon = env!("CARGO_BIN_EXE_agent-daemon");
+        script.push_str(&format!("{daemon} confine {} -- sh {}\n", profile.display(), ways.display()));
+    }
+    project.script("agent.sh", &script);
+    project.config("[sandbox]\nmode = \"off\"");
+    project.queue(json!([{"id": "A", "title": "t", "status": "ready"}]));
+    let said = once(&project, "builder");
+    let run = project.path(".oodatcaa/runs/A/1");
+    let told = fs::read_to_string(run.join("stdout.log")).unwrap_or_else(|error| panic!("{error}: {said:#?}"));
+    let calls: Vec<&str> = told.split("== ").skip(1).collect();
+    assert_eq!(calls.len(), 3 * WAYS.len(), "{told}");
+    for call in calls {
+        assert!(call.contains("only a human may decide") && call.contains("rc 5"), "{call}\n{told}");
+    }
+    assert!(project.events_of("run.stop_requested").is_empty());
+    assert_ne!(project.status("A"), "blocked", "nobody stopped it");
 }
