@@ -13,7 +13,7 @@ use self::{
     ui::{Settings, Ui},
 };
 use oodatcaa_config::{World, trust};
-use oodatcaa_ops::{ErrorKind, Failure};
+use oodatcaa_ops::{ErrorKind, Failure, sandbox::tries};
 use oodatcaa_process::caller;
 use oodatcaa_sys::descriptors;
 
@@ -41,6 +41,7 @@ mod logs;
 mod pool;
 mod queue;
 mod run;
+mod sandbox;
 mod shell;
 mod show;
 mod status;
@@ -134,6 +135,9 @@ commands! {
     /// The agent programs: which are there, what describes them, do they keep it
     #[command(subcommand)]
     Agent(agent::Verb) => agent::run;
+    /// What agents and gates can do: show it, explain a path, run something in it, try it
+    #[command(subcommand)]
+    Sandbox(sandbox::Verb) => sandbox::run;
     /// What is configured, where from, and whether its commands may run
     #[command(subcommand)]
     Config(config::Verb) => config::run;
@@ -169,6 +173,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("queue", &["validate", "schema"], &["repair"]),
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
+    ("sandbox", &["show", "explain", "run", "probe"], &["apparmor --install"]),
     ("config", &["show"], &["trust"]),
 ];
 
@@ -201,6 +206,9 @@ fn admit(matches: &clap::ArgMatches) -> Result<(), Failure> {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     descriptors::keep_to_ourselves();
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).is_some_and(|mode| mode == tries::MODE) {
+        return tries::main(args.get(2).map(AsRef::as_ref));
+    }
     if std::env::var_os(trust::TRUST_ALL).is_some() && caller::attempt().is_some() {
         World::is_within_an_attempt();
     }

@@ -14,6 +14,7 @@ use crate::support::Project;
 mod change;
 mod json;
 mod running;
+mod sandbox;
 mod schema;
 mod words;
 

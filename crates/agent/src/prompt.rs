@@ -34,7 +34,7 @@ const MOST_FAILURES: usize = 5;
 
 /// The variables of a template, for messages.
 const VARIABLES: &str = "task (id, title, type, status, priority, description, acceptance_criteria, exit_gates, \
-     complexity, parent, branch), role, attempt, dependencies, failures, answers, handed, gates, children, result_file, run_dir, \
+     complexity, parent, branch), role, attempt, dependencies, failures, answers, handed, gates, children, writable, result_file, run_dir, \
      workspace, project, result_schema, facts";
 
 /// The facts of a prompt beside the assignment.
@@ -52,6 +52,8 @@ pub struct PromptFacts {
     pub gates: Vec<(String, String)>,
     /// The tasks whose parent this one is.
     pub children: Vec<Related>,
+    /// Where it may write beside its workspace, in words; nothing where it is not confined.
+    pub writable: Vec<String>,
 }
 
 /// Another task, as a prompt tells of it.
@@ -246,6 +248,7 @@ fn variables(assignment: &Assignment, facts: &PromptFacts) -> Value {
         handed => handed,
         gates => facts.gates.iter().map(gate).collect::<Vec<_>>(),
         children => related(&facts.children),
+        writable => lines(&facts.writable),
         result_file => path(&assignment.result_file()),
         run_dir => path(&assignment.run_dir),
         workspace => path(&assignment.workspace),

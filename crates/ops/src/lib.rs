@@ -27,6 +27,7 @@ mod project;
 mod read_model;
 mod repair;
 pub mod runs;
+pub mod sandbox;
 mod status;
 pub mod view;
 mod worktrees;

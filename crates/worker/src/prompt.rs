@@ -110,6 +110,7 @@ fn facts(run: &Run, prepared: &Prepared) -> Result<PromptFacts, Outcome> {
         answers: known.map(|known| known.answers.clone()).unwrap_or_default(),
         handed: handed(run),
         gates,
+        ..PromptFacts::default()
     })
 }
 

@@ -23,6 +23,7 @@ mod leases;
 mod project;
 mod queue;
 mod report;
+mod sandbox;
 mod service;
 
 use report::Report;
@@ -46,6 +47,7 @@ const CHECKS: &[fn(&mut Report<'_>)] = &[
     gates::check,
     gates::unproved,
     agents::prompts,
+    sandbox::check,
     service::manager,
     service::workers,
     service::other_programs,

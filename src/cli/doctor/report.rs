@@ -98,7 +98,7 @@ pub(super) fn show(ui: &Ui, checks: Vec<CheckView>, fixable: bool) -> bool {
 mod tests {
     use super::*;
 
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 11] = [
         include_str!("adapters.rs"),
         include_str!("agents.rs"),
         include_str!("gates.rs"),
@@ -108,6 +108,7 @@ mod tests {
         include_str!("leases.rs"),
         include_str!("project.rs"),
         include_str!("queue.rs"),
+        include_str!("sandbox.rs"),
         include_str!("service.rs"),
     ];
 

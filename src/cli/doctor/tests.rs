@@ -34,7 +34,9 @@ impl Scene {
         fs::write(&program, "").expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("changed");
         let text = |name: &str| at.join(name).display().to_string();
-        let world = World::of([("HOME", text("home").as_str()), ("PATH", text("bin").as_str())]);
+        let (home, path) = (text("home"), text("bin"));
+        // Our other program is none of its.
+        let world = World::of([("HOME", home.as_str()), ("PATH", path.as_str()), ("OODATCAA_SANDBOX", "off")]);
         let talk = FakeUi::new(Settings::default(), Some(true));
         init(&talk.ui, &world, &at.join("p"), &InitArgs::default()).expect("set up");
         let layout = Layout::new(at.join("p"));

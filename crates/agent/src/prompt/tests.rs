@@ -33,6 +33,7 @@ fn whole() -> (tempfile::TempDir, Assignment, PromptFacts) {
         }),
         gates: vec![("test".into(), "cargo test --quiet".into())],
         children: vec![related("P001-B03-X", "")],
+        writable: vec!["/tmp".into(), "/home/me/.cache".into()],
     };
     (dir, assignment, facts)
 }

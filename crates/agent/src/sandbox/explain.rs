@@ -39,7 +39,8 @@ pub fn explain(profile: &Profile, path: &Path, write: bool) -> Verdict {
         Some((Rule::Shared, at)) => verdict(true, Some(at), "everybody writes there"),
         Some((Rule::Deny, at)) => verdict(false, Some(at), "it is kept secret"),
         Some((Rule::Mask, at)) => verdict(false, Some(at), "sockets of other programs are there"),
-        Some((Rule::Read, at)) => verdict(!write, Some(at), "it may be read"),
+        Some((Rule::Read, at)) if write => verdict(false, Some(at), "it may only be read"),
+        Some((Rule::Read, at)) => verdict(true, Some(at), "it may be read"),
         None if write && DEVICES.iter().any(|device| path.starts_with(device)) => {
             verdict(true, None, "everybody needs it")
         }

@@ -27,6 +27,7 @@ mod pool;
 mod program;
 mod queue;
 mod run;
+mod sandbox;
 mod status;
 mod task;
 mod worktree;
@@ -43,6 +44,7 @@ pub use pool::{PoolState, PoolView};
 pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, ManView, VersionView, WrittenView};
 pub use queue::{MendView, ProblemView, RepairView, ValidationView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
+pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
 pub use status::{RoleView, StartsView, StatusView};
 pub use task::{FactView, FailureView, TaskDetail, TaskView, WhyView};
 pub use worktree::{
@@ -59,10 +61,10 @@ macro_rules! all_of {
 pub fn schema() -> serde_json::Value {
     let mut generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
     let all = all_of!(generator:
-        AdapterView, AgentView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
+        AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, RepairView, ReopenView, StatusView,
-        StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VersionView, WhyView,
+        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, SandboxRunView, SandboxView, StatusView,
+        StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );
     let mut definitions = generator.take_definitions(true);
