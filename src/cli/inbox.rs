@@ -12,7 +12,10 @@ use oodatcaa_core::{
     state::decisions::Topic,
     text::{cut, one_line},
 };
-use oodatcaa_ops::view::{Moment, NeedView, Question};
+use oodatcaa_ops::{
+    sandbox::UNCONFINED,
+    view::{Moment, NeedView, Question},
+};
 
 /// Flags of `approve`.
 #[derive(Debug, clap::Args)]
@@ -76,7 +79,7 @@ pub(super) fn list(ctx: &Context, args: &List) -> Done {
         [
             Item::new(&view.question.id).tone(Tone::Strong),
             Item::new(&view.question.kind).tone(Tone::Warn),
-            Item::new(what(ctx, &need.words, view)),
+            Item::new(what(ctx, &need.words, view)).tone(if is_unconfined(view) { Tone::Bad } else { Tone::Plain }),
             Item::new(&view.next).tone(Tone::Faint),
             moment(view.question.asked_at),
             moment(view.question.deadline),
@@ -88,6 +91,11 @@ pub(super) fn list(ctx: &Context, args: &List) -> Done {
     Ok(if args.check && !needs.is_empty() { exit::HUMAN } else { exit::OK })
 }
 
+/// Tells whether work that waits for a yes was done without a sandbox.
+fn is_unconfined(view: &NeedView) -> bool {
+    view.worked.as_ref().is_some_and(|worked| worked.starts_with(UNCONFINED))
+}
+
 /// Says what is asked, how much a merge brings, what to look at, and how many tasks wait for it.
 fn what(ctx: &Context, words: &str, view: &NeedView) -> String {
     let mut what = cut(&one_line(words), 500);
@@ -96,6 +104,9 @@ fn what(ctx: &Context, words: &str, view: &NeedView) -> String {
     }
     if !view.look_at.is_empty() {
         what.push_str(&format!("; look at {}", cut(&one_line(&view.look_at.join(", ")), 300)));
+    }
+    if let Some(worked) = &view.worked {
+        what.push_str(&format!("; {worked}"));
     }
     match view.tasks.len() {
         1 if view.question.task.is_none() => what.push_str("; 1 task waits for it"),

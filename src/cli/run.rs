@@ -15,7 +15,7 @@ use oodatcaa_core::{
     text::{duration, one_line, parse_duration},
 };
 use oodatcaa_ops::{
-    ErrorKind, Failure, runs,
+    ErrorKind, Failure, runs, sandbox,
     view::{AttemptView, FileView, GateView, Moment},
 };
 use oodatcaa_process::{Ended, Exit, StopCause};
@@ -153,6 +153,11 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("decisions", said(|record| &record.found.decisions, "; ")),
         ("messages", said(|record| &record.found.messages, "; ")),
         ("look at", said(|record| &record.found.risky, "; ")),
+        (
+            "sandbox",
+            record.as_ref().and_then(|record| sandbox::worked(std::slice::from_ref(record))).unwrap_or_default(),
+        ),
+        ("refused", sandbox::refused(ctx.project.layout()?, attempt.dir.as_ref()).join("; ")),
         ("directory", attempt.dir.clone()),
     ]);
     for FileView { name, bytes } in &detail.files {

@@ -9,12 +9,12 @@ use super::{
     ui::Tone,
 };
 use oodatcaa_core::{
-    TaskId,
+    TaskId, Token,
     text::{duration, many_lines, one_line},
 };
 use oodatcaa_ops::{
-    ReadModel, find_task,
-    view::{LeaseView, Moment, TaskDetail},
+    ReadModel, find_task, runs, sandbox,
+    view::{FactView, LeaseView, Moment, TaskDetail},
 };
 
 /// Flags of `show` and `why`.
@@ -96,6 +96,7 @@ fn facts(ctx: &Context, model: &ReadModel, detail: &TaskDetail) -> Vec<(&'static
         ("parent", text(&task.parent)),
         ("children", relatives(&detail.children)),
         ("attempts", attempts.unwrap_or_default()),
+        ("sandbox", sandbox::worked(&ctx.project.records(model.snapshot, &task.id)).unwrap_or_default()),
         ("not before", moment(task.not_before).unwrap_or_default()),
         ("blocked", text(&task.blocked_reason)),
         (
@@ -129,12 +130,23 @@ fn lease(lease: &LeaseView, running: Option<u64>, moment: impl Fn(Option<Moment>
     words
 }
 
+/// Returns the newest attempt on a task.
+fn why_token(ctx: &Context, task: &TaskId) -> Option<Token> {
+    runs::newest(ctx.project.layout().ok()?, task)
+}
+
 /// Prints why a task stands where it stands.
 pub(super) fn why(ctx: &Context, args: &Args) -> Done {
     let reading = ctx.read()?;
     let model = ReadModel::new(&reading.snapshot, ctx.workflow());
     let task = find_task(&model.snapshot.queue, &args.id)?;
-    let why = model.why_view(task);
+    let mut why = model.why_view(task);
+    // The newest attempt may have met what its sandbox forbids.
+    if let (Ok(layout), Some(token)) = (ctx.project.layout(), why_token(ctx, &task.id)) {
+        let dir = runs::dir(layout, &reading.snapshot, &task.id, token);
+        let refused = sandbox::refused(layout, &dir);
+        why.facts.extend(refused.into_iter().map(|text| FactView { ok: None, text }));
+    }
     if ctx.ui.json() {
         ctx.ui.value(&why);
         return Ok(0);

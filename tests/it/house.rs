@@ -91,7 +91,7 @@ fn who_goes_round_the_one_door_for_files_is_known_here() {
     let known = [
         ("crates/agent/src/lib.rs", 2), // an agent's home, the room of the conformance cases
         ("crates/fleet/src/lib.rs", 1), // units of the user's own systemd
-        ("crates/ops/src/sandbox/tries.rs", 1), // what lies beside a secret is listed
+        ("crates/ops/src/sandbox/tries.rs", 1), // what a sandbox must refuse is tried
         ("crates/process/src/confine/landlock.rs", 1), // what lies beside a secret is listed
         ("crates/process/src/confine/space.rs", 1), // in a namespace of its own
         ("crates/process/src/linux.rs", 1), // a file of the kernel's that is written to

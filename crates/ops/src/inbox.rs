@@ -1,7 +1,7 @@
 //! What waits for a person, and a person's word on it. Works without any daemon: what nobody has asked yet is asked here.
 
 use crate::{
-    Failure, Project, undecided,
+    Failure, Project, sandbox, undecided,
     view::{DecisionView, NeedView},
 };
 use oodatcaa_agent::record::Record;
@@ -103,20 +103,26 @@ impl Project {
     pub fn need(&self, snapshot: &Snapshot, need: &Need<'_>) -> NeedView {
         let merge = need.decision.filter(|decision| decision.topic == Topic::Merge);
         let task = merge.and_then(|decision| decision.task.as_ref());
-        NeedView::of(snapshot, need, task.map(|task| self.look_at(snapshot, task)).unwrap_or_default())
+        let records = task.map(|task| self.records(snapshot, task)).unwrap_or_default();
+        let look_at = task.map(|task| self.look_at(task, &records)).unwrap_or_default();
+        NeedView::of(snapshot, need, look_at, sandbox::worked(&records))
+    }
+
+    /// Reads the records of a task's newest attempts.
+    pub fn records(&self, snapshot: &Snapshot, task: &TaskId) -> Vec<Record> {
+        let Ok(layout) = self.layout() else { return Vec::new() };
+        let runs = snapshot.history.task(task).map(|known| known.runs.values()).into_iter().flatten();
+        runs.rev().take(RUNS).filter_map(|run| Record::load(&layout.run(task, run))).collect()
     }
 
     /// Lists files of a change that other programs obey, tests that it deletes, and what the attempts on the task did
     /// beside their work.
-    fn look_at(&self, snapshot: &Snapshot, task: &TaskId) -> Vec<String> {
-        let Ok(layout) = self.layout() else { return Vec::new() };
+    fn look_at(&self, task: &TaskId, records: &[Record]) -> Vec<String> {
         let changed = self.changed(task).unwrap_or_default();
         let mut all: Vec<String> = changed.into_iter().filter_map(|file| file.look_at).collect();
-        let runs = snapshot.history.task(task).map(|known| known.runs.values()).into_iter().flatten();
-        let records = runs.rev().take(RUNS).filter_map(|run| Record::load(&layout.run(task, run)));
-        for told in records.flat_map(|run| run.found.beside) {
-            if !all.contains(&told) {
-                all.push(told);
+        for told in records.iter().flat_map(|run| &run.found.beside) {
+            if !all.contains(told) {
+                all.push(told.clone());
             }
         }
         all

@@ -25,6 +25,9 @@ use oodatcaa_sys::files;
 
 mod probe;
 pub mod tries;
+mod worked;
+
+pub use worked::{UNCONFINED, refused, worked};
 
 /// Whose sandbox it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

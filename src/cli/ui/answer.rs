@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Item, Table, Tone, Ui};
 use crate::cli::fail::{Done, exit};
 use oodatcaa_core::text::one_line;
+use oodatcaa_ops::sandbox::UNCONFINED;
 
 impl Ui {
     /// Prints a list: its objects, or a table of them with hints (`foot`) below; where there are none it says `none`.
@@ -34,6 +35,9 @@ impl Ui {
         for (name, words) in facts.iter().filter(|(_, words)| !words.is_empty()) {
             let words = one_line(words);
             self.line(&match self.pretty() {
+                true if words.starts_with(UNCONFINED) => {
+                    format!("  {}{}", Tone::Faint.paint(&format!("{name:<14}")), Tone::Bad.paint(&words))
+                }
                 true => format!("  {}{words}", Tone::Faint.paint(&format!("{name:<14}"))),
                 false => format!("{name}\t{words}"),
             });

@@ -129,3 +129,45 @@ fn a_path_is_explained_by_the_rule_that_decides() {
     let said = run(&project, &["sandbox", "apparmor"]).ok();
     assert!(said.out.contains("userns,") && said.out.contains("agent-daemon"), "{said:?}");
 }
+
+/// Rewrites what the record of a task's attempts says of their sandbox, and plants a profile and an output.
+fn say_confined(project: &Project, task: &str) {
+    for entry in fs::read_dir(project.path(&format!(".oodatcaa/runs/{task}"))).unwrap().flatten() {
+        let path = entry.path().join("attempt.json");
+        let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record["confined"] = serde_json::json!({"applied": true, "guarantees": ["files", "secrets"],
+            "means": {"landlock": 7, "namespace": true}});
+        fs::write(&path, record.to_string()).unwrap();
+        let profile = serde_json::json!({"require": [], "write": ["/wt"], "private": [], "deny": ["/home/me/.ssh"],
+            "mask": [], "read": [], "network": "all", "namespace": true, "nested": false, "report": "/x"});
+        fs::write(entry.path().join("sandbox.json"), profile.to_string()).unwrap();
+        let said = "mkdir /home/me/.npm: Read-only file system\n/home/me/.npm: Read-only file system\n\
+                    bwrap: setting up uid map: Permission denied\n";
+        fs::write(entry.path().join("stderr.log"), said).unwrap();
+    }
+}
+
+#[test]
+fn beside_each_approval_stands_whether_the_work_was_confined() {
+    let (project, _trees) = super::json::worked_in();
+    let line = |text: &str| {
+        let inbox = agentctl(&project, &["inbox"]).ok().out;
+        let merge = inbox.lines().find(|line| line.starts_with("YES")).unwrap_or_else(|| panic!("{inbox}")).to_owned();
+        assert!(merge.contains(text), "{merge}");
+    };
+    line("; worked unconfined");
+    assert!(agentctl(&project, &["show", "YES"]).ok().out.contains("sandbox\tworked unconfined\n"));
+    assert!(agentctl(&project, &["run", "show", "YES"]).ok().out.contains("sandbox\tworked unconfined\n"));
+    say_confined(&project, "YES");
+    line("; worked confined: files secrets");
+    let needs = agentctl(&project, &["inbox", "--json"]).ok().json();
+    let merge = needs.as_array().unwrap().iter().find(|need| need["task"] == "YES").expect("it waits");
+    assert_eq!(merge["worked"], "worked confined: files secrets");
+
+    // And what the sandbox refused, with what would allow it.
+    let refused = "the sandbox refused writing /home/me/.npm (2×): [sandbox] allow_write = [\"/home/me/.npm\"]";
+    let shown = agentctl(&project, &["run", "show", "YES"]).ok().out;
+    assert!(shown.contains(refused) && shown.contains("[agents.NAME.sandbox] nested = true"), "{shown}");
+    let why = agentctl(&project, &["why", "YES", "--json"]).ok().json();
+    assert!(why["facts"].to_string().contains("the sandbox refused writing /home/me/.npm"), "{why:#}");
+}

@@ -61,6 +61,8 @@ views! {
         pub next: String,
         /// What deserves a look before a yes.
         pub look_at: Vec<String>,
+        /// Of a merge: what was kept from the agents that worked on it, in words, or that nothing was.
+        pub worked: Option<String>,
         /// The tasks that it holds.
         pub tasks: Vec<TaskId>,
     }
@@ -102,8 +104,8 @@ impl DecisionView {
 }
 
 impl NeedView {
-    /// Describes something that waits, with what deserves a look.
-    pub fn of(snapshot: &Snapshot, need: &Need<'_>, look_at: Vec<String>) -> Self {
+    /// Describes something that waits, with what deserves a look, and what the work on it was kept from.
+    pub fn of(snapshot: &Snapshot, need: &Need<'_>, look_at: Vec<String>, worked: Option<String>) -> Self {
         let question = need.decision.map_or_else(
             || Question {
                 id: need.id().clone(),
@@ -118,6 +120,12 @@ impl NeedView {
             },
             |decision| Question::of(snapshot, decision),
         );
-        Self { question, next: need.next.clone(), look_at, tasks: need.tasks.iter().map(|id| (*id).clone()).collect() }
+        Self {
+            question,
+            next: need.next.clone(),
+            look_at,
+            worked,
+            tasks: need.tasks.iter().map(|id| (*id).clone()).collect(),
+        }
     }
 }
