@@ -10,6 +10,7 @@ mod claims;
 mod contention;
 mod dispatch;
 mod idle;
+mod own;
 mod peers;
 mod support;
 mod table;
@@ -33,7 +34,7 @@ fn main() {
     let wanted = |name: &str| only.is_empty() || only.split(',').any(|one| one == name);
     let mut table = Table::new();
     type Measure = fn(&mut Table);
-    let measures: [(&str, Measure); 9] = [
+    let measures: [(&str, Measure); 10] = [
         ("idle", idle::idle),
         ("start", idle::start),
         ("dispatch", dispatch::dispatch),
@@ -43,6 +44,7 @@ fn main() {
         ("contention", contention::contention),
         ("heartbeats", contention::heartbeats),
         ("verbs", verbs::verbs),
+        ("own", own::own),
     ];
     for (name, measure) in measures {
         if wanted(name) {

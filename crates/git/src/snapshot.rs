@@ -62,6 +62,9 @@ impl Checkout {
     pub(super) fn leave_others_alone(&self) -> Result<()> {
         // Only what the branch has can be marked; the rest is left out by its name.
         let known = self.git.bytes(&words(&["ls-files", "-z", "--"], self.others()))?;
+        if known.is_empty() {
+            return Ok(());
+        }
         self.git.clone().with_input(known).run(&["update-index", "--skip-worktree", "-z", "--stdin"])?;
         Ok(())
     }

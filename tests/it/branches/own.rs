@@ -105,3 +105,26 @@ fn what_an_agent_committed_before_its_worker_was_killed_is_on_its_branch_for_the
     assert!(["half.txt", "loose.txt", "rest.txt"].iter().all(|name| files.contains(name)), "{files}");
     assert!(git(project.root(), &["log", "--format=%s", "feat/A-change-it"]).contains("half"));
 }
+
+#[test]
+fn a_worker_that_is_killed_at_any_step_around_an_agents_repository_loses_no_commit_and_doubles_none() {
+    for step in
+        ["noted", "made", "there", "linked", "back", "fetched", "moved", "attached", "received", "gone", "forgotten"]
+    {
+        let (mut project, trees) =
+            scene("[ -e one.txt ] || { echo one > one.txt; $own add -A; $own commit -q -m one; }; echo two >> two.txt");
+        let abort = format!("own-{step}");
+        let n = project.start_with("builder", &["--interval", "1s"], &[("OODATCAA_MERGE_ABORT", &abort)]);
+        let ended = std::os::unix::process::ExitStatusExt::signal(&project.exited(n));
+        assert_eq!(ended, Some(9), "{step}: {}", project.diagnosis());
+        once(&project, "builder");
+        assert_eq!(project.status("A"), "awaiting_test", "{step}: {}", project.diagnosis());
+        let commits = git(project.root(), &["log", "--format=%s", "main..feat/A-change-it"]);
+        assert_eq!(commits.lines().filter(|subject| *subject == "one").count(), 1, "{step}: {commits}");
+        assert!(git(project.root(), &["show", "feat/A-change-it:two.txt"]).starts_with("two"), "{step}");
+        let home = fs::read_dir(&trees.0).expect("there").flatten().find(|home| home.path().join("git").is_dir());
+        let left = fs::read_dir(home.expect("a home").path().join("git")).expect("there").count();
+        assert_eq!((left, git(project.root(), &["for-each-ref", "refs/oodatcaa/in"]).as_str()), (0, ""), "{step}");
+        assert_eq!(git(project.root(), &["fsck", "--no-progress", "--no-dangling"]), "", "{step}");
+    }
+}

@@ -63,7 +63,7 @@ pub(super) fn receive(git: &Git, admin: &Path, own: &Path, upload_pack: &str) ->
             wanted.push("+HEAD:refs/oodatcaa/in/head");
         }
         // Of a project of others, whose old commits are what they are; each object gets its name here as well.
-        if let Err(error) = take::read(&module, upload_pack, &own, &[], &wanted) {
+        if let Err(error) = take::read(&module, upload_pack, &own, &["fetch"], &wanted) {
             return take::blame(error);
         }
         if let Some(head) = module.commit("refs/oodatcaa/in/head")? {

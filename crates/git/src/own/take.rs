@@ -57,29 +57,33 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
         Heads::of_files(own, &name)
     };
     let is_on_branch = heads.on.as_deref() == Some(name.as_str());
-    let before = git.tip(from.branch)?;
+    let began = from.handed.and_then(|handed| handed.tip.clone());
     let incoming = refs.dir("in");
     let mut wanted = Vec::new();
-    if heads.tip.is_some() && heads.tip != before {
+    if heads.tip.is_some() && heads.tip != began {
         wanted.push(format!("+{name}:{incoming}/branch"));
     }
-    let beside = heads.head.as_ref().filter(|_| !is_on_branch);
-    if beside.is_some() {
+    if heads.head.is_some() && !is_on_branch {
         wanted.push(format!("+HEAD:{incoming}/head"));
     }
-    let (mut tip, mut head) = (None, None);
+    let mut fetched = Fetched::default();
     if !wanted.is_empty() {
-        match fetch(&git, from, &incoming, &wanted) {
-            Ok(fetched) => (tip, head) = fetched,
+        match fetch(&git, from, &incoming, &wanted, &name) {
+            Ok(found) => fetched = found,
             Err(error) => return blame(error),
         }
     }
     die_at("own-fetched");
+    let Fetched { before, tip, head } = fetched;
     let mut changes = String::new();
-    let mut stays = None;
+    // What is checked out in the end: what the files and the agent's index say.
+    let (mut stands, mut apart) = (before.clone().or_else(|| began.clone()), None);
     if let Some(tip) = &tip {
         match next(&git, before.as_deref(), tip, from.handed)? {
-            Next::Move => changes.push_str(&format!("update {name} {tip} {}\n", before.as_deref().unwrap_or_default())),
+            Next::Move => {
+                changes.push_str(&format!("update {name} {tip} {}\n", before.as_deref().unwrap_or_default()));
+                stands = Some(tip.clone());
+            }
             Next::Stay => {}
             Next::Apart => {
                 let kept = refs.old(tip);
@@ -88,8 +92,7 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
                     from.branch
                 );
                 changes.push_str(&format!("update {kept} {tip}\n"));
-                // Files and index are the agent's, so what is checked out is as well.
-                stays = Some(tip.clone()).filter(|_| is_on_branch);
+                apart = Some(tip.clone()).filter(|_| is_on_branch);
             }
         }
     }
@@ -102,18 +105,18 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
         git.clone().with_input(changes).patiently(&["update-ref", "-m", "oodatcaa: take in", "--stdin"])?;
     }
     die_at("own-moved");
-    let midway = midway(&git, own);
-    let at = head.or(stays);
-    match &at {
+    let midway = midway(&git, own, &checkout.admin);
+    let beside = head.or(apart);
+    match &beside {
         // Beside its branch: what is to become of that is decided where it always is.
         Some(at) => drop(git.run(&["update-ref", "--no-deref", "HEAD", at])?),
         None if named::text(checkout.admin.join("HEAD")).is_ok_and(|text| text == format!("ref: {name}\n")) => {}
         None => git.attach_head("take in", from.branch)?,
     }
     die_at("own-attached");
-    let began = from.handed.and_then(|handed| handed.tip.clone());
-    // Compared with how it was given away, not with how it was found: the one before us may have died between the two.
-    if began.is_none() || git.head()? != began {
+    // Compared with how it was given away, not with how it was found: whoever began before us may have died in between.
+    let stands = beside.or(stands);
+    if began.is_none() || stands != began {
         // What it had staged is in the files as well.
         git.run(&["reset", "-q", "--mixed"])?;
         checkout.leave_others_alone()?;
@@ -121,8 +124,7 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
     if midway.is_none() {
         go_on_merging(&git, own, &checkout.admin)?;
     }
-    let head = if at.is_some() { at } else { heads.tip.or(before) };
-    Ok(Ok(Received { midway, head }))
+    Ok(Ok(Received { midway, head: stands }))
 }
 
 /// Sorts what went wrong into what may pass and what the agent did.
@@ -169,40 +171,52 @@ fn listed(git: &Git, from: &From<'_>, name: &str) -> Result<Heads, GitError> {
     Ok(Heads::of_list(&said, name))
 }
 
-/// Reads refs of an agent's repository into ours, whatever the agent made of them.
-pub(super) fn read(
-    git: &Git,
-    upload_pack: &str,
-    own: &Path,
-    settings: &[&str],
-    wanted: &[&str],
-) -> Result<(), GitError> {
+/// Reads refs of an agent's repository into ours, whatever the agent made of them. `how` ends in `fetch` and its
+/// own options.
+pub(super) fn read(git: &Git, upload_pack: &str, own: &Path, how: &[&str], wanted: &[&str]) -> Result<(), GitError> {
     let (program, place) = (format!("--upload-pack={upload_pack}"), own.to_string_lossy());
-    let quiet = ["fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-head-ok"];
+    let quiet = ["-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-head-ok"];
     let from = [&program, "--", &place];
-    git.clone().within(FETCH).run(&[&READS[..], settings, &quiet, &from, wanted].concat()).map(drop)
+    git.clone().within(FETCH).run(&[&READS[..], how, &quiet, &from, wanted].concat()).map(drop)
 }
 
-/// Fetches branch and head; answers both, where they are commits.
-fn fetch(
-    git: &Git,
-    from: &From<'_>,
-    incoming: &str,
-    wanted: &[String],
-) -> Result<(Option<String>, Option<String>), GitError> {
+/// What a fetch has brought, where it is a commit.
+#[derive(Default)]
+struct Fetched {
+    /// Where the project's branch stands.
+    before: Option<String>,
+    tip: Option<String>,
+    head: Option<String>,
+}
+
+/// Fetches branch and head, and looks at what came.
+fn fetch(git: &Git, from: &From<'_>, incoming: &str, wanted: &[String], name: &str) -> Result<Fetched, GitError> {
+    // What the agent was given it has, so that is all that has to be told; else git would offer whatever the project has.
+    let tip = from.handed.and_then(|handed| handed.tip.as_ref()).map(|tip| format!("--negotiation-tip={tip}"));
+    let settings = [&SOUND[..], &["fetch"], &tip.as_deref().map_or(vec![], |tip| vec![tip])].concat();
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    read(git, from.upload_pack, from.own, &SOUND, &wanted)?;
-    let format = "--format=%(refname:lstrip=-1) %(objecttype) %(objectname)";
-    let said = git.run(&["for-each-ref", format, &format!("{incoming}/")])?;
-    let at = |name: &str| said.lines().find_map(|line| line.strip_prefix(&format!("{name} commit "))).map(String::from);
-    Ok((at("branch"), at("head")))
+    read(git, from.upload_pack, from.own, &settings, &wanted)?;
+    let (format, incoming) = ("--format=%(objecttype) %(objectname) %(refname)", format!("{incoming}/"));
+    let said = git.run(&["for-each-ref", format, &incoming, name])?;
+    let at = |name: &str| {
+        let of = |line: &&str| {
+            line.strip_prefix("commit ").and_then(|line| line.split_once(' ')).is_some_and(|(_, of)| of == name)
+        };
+        said.lines().find(of).and_then(|line| line.split(' ').nth(1)).map(String::from)
+    };
+    Ok(Fetched { before: at(name), tip: at(&format!("{incoming}branch")), head: at(&format!("{incoming}head")) })
 }
 
 /// Returns what the agent left half done.
-fn midway(git: &Git, own: &Path) -> Option<&'static str> {
+fn midway(git: &Git, own: &Path, admin: &Path) -> Option<&'static str> {
+    let stamp = |dir: &Path| {
+        let meta = files::look(dir, Path::new("index")).ok().flatten().filter(std::fs::Metadata::is_file)?;
+        Some((meta.len(), meta.modified().ok()?))
+    };
     evidence::half_done(own).or_else(|| {
-        // Its index, by whatever way it is written; one that cannot be read holds nothing that the files do not.
-        files::look(own, Path::new("index")).ok().flatten().filter(std::fs::Metadata::is_file)?;
+        // Its index, by whatever way it is written; one that cannot be read holds nothing that the files do not, and one
+        // that is still ours, with its time, nobody has written.
+        stamp(own).filter(|own| stamp(admin).as_ref() != Some(own))?;
         let unmerged = git.with_dir(own).run(&["ls-files", "-u", "-z"]).unwrap_or_default();
         (!unmerged.is_empty()).then_some(evidence::CONFLICTS)
     })
