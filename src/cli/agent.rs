@@ -18,8 +18,11 @@ use oodatcaa_agent::{
     environment,
     probe::{self, Fit, Login},
 };
-use oodatcaa_config::{AgentConfig, AgentKind};
-use oodatcaa_core::text::{near, one_line};
+use oodatcaa_config::{AgentConfig, AgentKind, Sandbox};
+use oodatcaa_core::{
+    Role,
+    text::{near, one_line},
+};
 use oodatcaa_fleet::Host;
 use oodatcaa_ops::{
     ErrorKind, Failure, exit,
@@ -245,7 +248,11 @@ fn test(ctx: &Context, name: &str) -> Done {
     files::make_named_dir(&base)?;
     let room = tempfile::Builder::new().prefix("agent-test-").tempdir_in(&base).map_err(failed)?;
     let shim = Host::here().program("agent-daemon");
-    let cases = conform::run(name, &config, room.path(), shim.as_deref());
+    let sandbox = match ctx.project.find_layout()? {
+        Some(_) => ctx.project.loaded()?.config.sandbox(name, &Role::BUILDER),
+        None => Sandbox::default(),
+    };
+    let cases = conform::run(name, &config, room.path(), shim.as_deref(), &sandbox);
     let broken = cases.iter().any(|case| case.verdict == Verdict::Broken);
     let word = |verdict: Verdict| match verdict {
         Verdict::Kept => ("ok", Tone::Good),

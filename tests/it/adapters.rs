@@ -12,7 +12,7 @@ use oodatcaa_agent::{
     self as agent, Stream,
     conform::{self, Verdict},
 };
-use oodatcaa_config::{Config, Loaded, Overrides, World};
+use oodatcaa_config::{Config, Loaded, Overrides, Sandbox, SandboxMode, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Class, Role};
 use serde_json::json;
@@ -62,13 +62,48 @@ fn the_steps_of_the_document_make_an_agent_that_keeps_its_description() {
     assert_eq!(agent::open("quill", quill).pool(), "quill/default/default");
     let room = tempfile::tempdir().unwrap();
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
-    let cases = conform::run("quill", quill, room.path(), Some(&shim));
+    let cases = conform::run("quill", quill, room.path(), Some(&shim), &Sandbox::default());
     let of = |name: &str| cases.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("{name}: {cases:?}"));
-    for name in ["descriptor", "argv", "resume", "program", "closed-port"] {
+    let all =
+        ["descriptor", "argv", "resume", "program", "own-sandbox", "confined", "closed-port", "inside", "kept-from"];
+    for name in all {
         assert_eq!(of(name).verdict, Verdict::Kept, "{:?}", of(name));
     }
     assert_eq!(of("argv").words, "quill run --json --allow everything");
     assert_eq!(of("version").words, "1.2.3; no version was ever tested");
+    assert_eq!(
+        of("kept-from").words,
+        "it cannot read a secret of your home, write the queue, hold the lock of the queue, read the slot of another, \
+         signal its worker"
+    );
+    assert!(of("inside").words.contains("its result by renaming"), "{:?}", of("inside"));
+}
+
+#[test]
+fn how_an_agent_is_confined_is_told_also_where_it_is_not() {
+    let project = project();
+    let loaded = load(&project);
+    let shim = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
+    let cases = |sandbox: &Sandbox| {
+        let room = tempfile::tempdir().unwrap();
+        conform::run("quill", &loaded.config.agents["quill"], room.path(), Some(&shim), sandbox)
+    };
+    let words = |cases: &[conform::Case], name: &str, verdict: Verdict| -> String {
+        let case = cases.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("{name}: {cases:?}"));
+        assert_eq!(case.verdict, verdict, "{case:?}");
+        case.words.clone()
+    };
+    let plain = cases(&Sandbox { mode: SandboxMode::Landlock, ..Sandbox::default() });
+    assert!(words(&plain, "confined", Verdict::Kept).ends_with(", seccomp"), "{plain:?}");
+    assert!(!words(&plain, "confined", Verdict::Kept).contains("namespace"), "{plain:?}");
+    words(&plain, "kept-from", Verdict::Kept);
+    let off = cases(&Sandbox { mode: SandboxMode::Off, ..Sandbox::default() });
+    assert!(words(&off, "confined", Verdict::Note).contains("every right of yours"), "{off:?}");
+    words(&off, "closed-port", Verdict::Kept);
+    // What cannot be given runs nothing, and says why.
+    let require = [oodatcaa_core::Guarantee::Network].into();
+    let missing = cases(&Sandbox { require, ..Sandbox::default() });
+    assert!(words(&missing, "confined", Verdict::Broken).contains("network"), "{missing:?}");
 }
 
 #[test]
@@ -78,7 +113,7 @@ fn a_program_that_is_not_as_described_is_found_out() {
     let loaded = load(&project);
     let room = tempfile::tempdir().unwrap();
     let shim = PathBuf::from(env!("CARGO_BIN_EXE_agent-daemon"));
-    let cases = conform::run("quill", &loaded.config.agents["quill"], room.path(), Some(&shim));
+    let cases = conform::run("quill", &loaded.config.agents["quill"], room.path(), Some(&shim), &Sandbox::default());
     let broken: Vec<&str> = cases.iter().filter(|case| case.verdict == Verdict::Broken).map(|case| case.name).collect();
     assert_eq!(broken, ["version", "closed-port"], "{cases:?}");
 }

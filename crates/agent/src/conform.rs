@@ -1,5 +1,5 @@
-//! Whether an installed agent CLI keeps what its descriptor promises, as far as that can be seen
-//! without a network and without spending a token.
+//! Whether an installed agent CLI keeps what its descriptor promises, and works inside our sandbox, as far as that can be
+//! seen without a network and without spending a token.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,13 @@ use super::{
     output::Outputs,
     probe::{self, Fit, Login},
 };
-use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_config::{AgentConfig, AgentKind, Sandbox, SandboxMode};
 use oodatcaa_core::{Class, Outcome, Role, Workflow};
-use oodatcaa_process::{Attempt, Ended, Exit, Limits, Report, Stop};
+use oodatcaa_process::{Attempt, Ended, Exit, Invocation, Limits, Report, Stop};
+
+use self::stage::Stage;
+
+mod stage;
 
 /// The verdict on a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +57,9 @@ const VERSION: Duration = Duration::from_secs(30);
 /// The time that a run against a closed port may take.
 const CLOSED_PORT: Duration = Duration::from_secs(120);
 
-/// Runs every case of an agent. `room` is a directory of its own; `shim` our own `agent-daemon`.
-pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -> Vec<Case> {
+/// Runs every case of an agent. `room` is a directory of its own; `shim` our own `agent-daemon`; `sandbox` how its
+/// attempts are confined.
+pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>, sandbox: &Sandbox) -> Vec<Case> {
     let agent = super::open(name, config);
     let mut cases = vec![match (agent.problem(), agent.descriptor()) {
         (Some(bad), _) => case("descriptor", Verdict::Broken, format!("cannot {bad}")),
@@ -64,7 +69,8 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -
         }
     }];
     let Some(descriptor) = agent.descriptor() else { return cases };
-    cases.extend(command_line(&agent, descriptor, room));
+    let sandboxed = sandbox.mode != SandboxMode::Off && !sandbox.nested;
+    cases.extend(command_line(&agent, descriptor, room, sandboxed));
     let path = environment::path(&config.set);
     let wanted = agent.program(&path, room);
     let Some(file) = environment::find_program(&wanted, &path, room) else {
@@ -78,13 +84,87 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>) -
     cases.push(case("program", Verdict::Kept, file.display().to_string()));
     cases.push(version(descriptor, &file, &path));
     cases.push(login(descriptor, config));
-    cases.push(match shim {
-        Some(shim) => closed_port(name, config, descriptor, room, shim),
-        None => {
-            case("closed-port", Verdict::NotTried, "agent-daemon, which watches the program's processes, is not found")
-        }
-    });
+    let Some(shim) = shim else {
+        let words = "agent-daemon, which watches the program's processes, is not found";
+        cases.push(case("closed-port", Verdict::NotTried, words));
+        return cases;
+    };
+    let at = At { name, descriptor, room, shim, sandbox };
+    cases.push(own_sandbox(&agent, &at));
+    cases.extend(closed_port(config, &at));
+    cases.extend(inside(config, &at));
     cases
+}
+
+/// What is tried, and where.
+struct At<'a> {
+    name: &'a str,
+    descriptor: &'a Descriptor,
+    room: &'a Path,
+    shim: &'a Path,
+    sandbox: &'a Sandbox,
+}
+
+/// Says what becomes of a sandbox of the program's own.
+fn own_sandbox(agent: &Agent, at: &At<'_>) -> Case {
+    const NAME: &str = "own-sandbox";
+    let args = &at.descriptor.args;
+    let off = at.sandbox.mode == SandboxMode::Off;
+    match agent.problem_sandboxed().filter(|_| !off && !at.sandbox.nested) {
+        Some(bad) => case(NAME, Verdict::Broken, format!("cannot {bad}")),
+        None if args.own_sandbox.is_empty() => case(NAME, Verdict::Kept, "its description knows of none"),
+        None if off => case(NAME, Verdict::Kept, "as it is: nothing of ours is around it (mode = \"off\")"),
+        None if at.sandbox.nested => case(NAME, Verdict::Kept, "it stays on (nested = true)"),
+        None => {
+            let group = args.permitted(agent.config.permissions.as_deref(), true).unwrap_or_default();
+            case(NAME, Verdict::Kept, format!("it is off inside ours: {}", group.join(" ")))
+        }
+    }
+}
+
+/// Tries, with the rights of the agent, what it needs and what it must not reach.
+fn inside(config: &AgentConfig, at: &At<'_>) -> Vec<Case> {
+    let not_tried = |why: String| vec![case("inside", Verdict::NotTried, why)];
+    let (config, links) = match stage::signed_in(at.descriptor, config, at.room) {
+        Ok(signed_in) => signed_in,
+        Err(error) => return not_tried(format!("a sign-in cannot be made up: {error}")),
+    };
+    let agent = super::open(at.name, &adapter(at.name, config));
+    let slot = at.room.join("slot");
+    let prepared = std::fs::create_dir_all(&slot).and_then(|()| agent.prepare_home(&slot));
+    if let Err(error) = prepared {
+        return not_tried(format!("its home cannot be made: {error}"));
+    }
+    let stage = match Stage::new(at.room, 2, &agent, at.sandbox) {
+        Ok(stage) if stage.is_confined() => stage,
+        Ok(_) => return Vec::new(),
+        // Said with the program's own run.
+        Err(why) => return not_tried(why),
+    };
+    let mut invocation = agent.invocation(&stage.assignment);
+    invocation.argv = ["sh", "-c", &stage::script()].map(String::from).to_vec();
+    invocation.env.extend(stage::places(&stage, &links));
+    invocation.stdin = None;
+    let ran = stage.confine(invocation).and_then(|invocation| attempt(&stage.assignment, &invocation, at.shim, None));
+    match ran {
+        Err(error) => not_tried(format!("a shell cannot be started: {error}")),
+        Ok(_) => match stage.report() {
+            Err(why) => vec![case("inside", Verdict::Broken, why)],
+            Ok(report) => {
+                let output = std::fs::read_to_string(stage.assignment.run_dir.join("stdout.log")).unwrap_or_default();
+                stage::tried(&output, &report, links.iter().any(|(link, _)| link.exists()))
+            }
+        },
+    }
+}
+
+/// Returns a configuration of an agent as one of its adapter.
+fn adapter(name: &str, config: AgentConfig) -> AgentConfig {
+    AgentConfig {
+        kind: AgentKind::Adapter,
+        adapter: Some(config.adapter.clone().unwrap_or_else(|| name.into())),
+        ..config
+    }
 }
 
 fn version(descriptor: &Descriptor, file: &Path, path: &str) -> Case {
@@ -117,9 +197,9 @@ fn login(descriptor: &Descriptor, config: &AgentConfig) -> Case {
 }
 
 /// Checks every group of arguments with a value: nothing may be left to fill in.
-fn command_line(agent: &Agent, descriptor: &Descriptor, room: &Path) -> [Case; 2] {
+fn command_line(agent: &Agent, descriptor: &Descriptor, room: &Path, sandboxed: bool) -> [Case; 2] {
     const SESSION: &str = "00000000-session";
-    let fresh = assignment(room);
+    let fresh = Assignment { sandboxed, ..assignment(room) };
     let resumed = Assignment { resume: Some(SESSION.into()), ..fresh.clone() };
     let argv = agent.invocation(&fresh).argv;
     let names_it = agent.invocation(&resumed).argv.iter().any(|argument| argument.contains(SESSION));
@@ -136,70 +216,77 @@ fn command_line(agent: &Agent, descriptor: &Descriptor, room: &Path) -> [Case; 2
     ]
 }
 
-/// Checks that a run with a service that is not there ends by itself or by a limit, as a trouble of the network.
-fn closed_port(name: &str, config: &AgentConfig, descriptor: &Descriptor, room: &Path, shim: &Path) -> Case {
+/// Checks that a run with a service that is not there, confined as attempts are, ends by itself or by a limit, as a
+/// trouble of the network; and says how it was confined.
+fn closed_port(config: &AgentConfig, at: &At<'_>) -> Vec<Case> {
     const NAME: &str = "closed-port";
+    let (descriptor, room) = (at.descriptor, at.room);
+    let not_tried = |why: String| vec![case(NAME, Verdict::NotTried, why)];
     let Some(endpoint) = &descriptor.endpoint else {
-        return case(NAME, Verdict::NotTried, "its description does not say how to point it at another service");
+        return not_tried("its description does not say how to point it at another service".into());
     };
-    let Some(port) = closed() else { return case(NAME, Verdict::NotTried, "no port of the loopback is free") };
+    let Some(port) = closed() else { return not_tried("no port of the loopback is free".into()) };
     let url = format!("http://127.0.0.1:{port}");
-    let assignment = assignment(room);
-    let home = room.join("home");
     let slot = room.join("slot");
-    let endpoint_set: BTreeMap<String, String> =
+    let mut set: BTreeMap<String, String> =
         endpoint.set.iter().map(|(name, value)| (name.clone(), value.replace("{url}", &url))).collect();
-    let mut set = match home::prepare_home(descriptor, &slot, &home::lookup(&endpoint_set)) {
-        Ok(()) => home::redirected(descriptor, &slot),
-        Err(error) => return case(NAME, Verdict::NotTried, format!("its home cannot be made: {error}")),
-    };
-    set.insert("HOME".into(), home.to_string_lossy().into_owned());
-    set.extend(endpoint_set);
+    set.insert("HOME".into(), room.join("home").to_string_lossy().into_owned());
+    let prepared = std::fs::create_dir_all(room.join("home"))
+        .and_then(|()| home::prepare_home(descriptor, &slot, &home::lookup(&set)));
+    match prepared {
+        Ok(()) => set.extend(home::redirected(descriptor, &slot)),
+        Err(error) => return not_tried(format!("its home cannot be made: {error}")),
+    }
     let mut args = config.args.clone();
     args.extend(endpoint.args.iter().map(|argument| argument.replace("{url}", &url)));
     let config = AgentConfig {
-        kind: AgentKind::Adapter,
-        adapter: Some(config.adapter.clone().unwrap_or_else(|| name.into())),
         model: endpoint.model.clone().or_else(|| config.model.clone()),
         set: config.set.clone().into_iter().chain(set).collect(),
         args,
-        ..config.clone()
+        ..adapter(at.name, config.clone())
+    };
+    let agent = super::open(at.name, &config);
+    let stage = match Stage::new(room, 1, &agent, at.sandbox) {
+        Ok(stage) => stage,
+        Err(why) => return vec![case("confined", Verdict::Broken, format!("it cannot {why}"))],
     };
     let began = Instant::now();
-    let tried = std::fs::create_dir_all(&home)
-        .and_then(|()| std::fs::create_dir_all(assignment.out_dir()))
-        .and_then(|()| std::fs::create_dir_all(&assignment.workspace))
-        .and_then(|()| std::fs::write(assignment.prompt_file(), "# Task\n\nSay hello.\n"))
-        .and_then(|()| execute(&super::open(name, &config), &assignment, shim));
+    let tried = std::fs::write(stage.assignment.prompt_file(), "# Task\n\nSay hello.\n")
+        .and_then(|()| stage.confine(agent.invocation(&stage.assignment)))
+        .and_then(|invocation| attempt(&stage.assignment, &invocation, at.shim, Some(&agent)));
     let seconds = began.elapsed().as_secs();
-    match tried {
-        Err(error) => case(NAME, Verdict::NotTried, format!("it cannot be started: {error}")),
+    let (verdict, words) = match tried {
+        Err(error) => (Verdict::NotTried, format!("it cannot be started: {error}")),
         Ok(Outcome::Failed { class: Class::Network | Class::Overloaded, .. }) => {
-            case(NAME, Verdict::Kept, format!("a service that is not there is `network`, after {seconds} s"))
+            (Verdict::Kept, format!("a service that is not there is `network`, after {seconds} s"))
         }
         Ok(Outcome::Failed { class, reason, .. }) => {
             let reason = oodatcaa_core::text::cut(&oodatcaa_core::text::one_line(&reason), 300);
             // What stalls is ended by a limit; that is slow, and no lie.
             let verdict = if class == Class::Silent { Verdict::Note } else { Verdict::Broken };
-            case(NAME, verdict, format!("a service that is not there is `{class}`, after {seconds} s: {reason}"))
+            (verdict, format!("a service that is not there is `{class}`, after {seconds} s: {reason}"))
         }
-        Ok(other) => {
-            case(NAME, Verdict::Broken, format!("a service that is not there, and it says `{}`", other.word()))
-        }
-    }
+        Ok(other) => (Verdict::Broken, format!("a service that is not there, and it says `{}`", other.word())),
+    };
+    [stage.confined(), case(NAME, verdict, words)].into_iter().chain(stage::refused(&stage)).collect()
 }
 
-fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Result<Outcome> {
+/// Runs something as an attempt; what the end means, an agent says, if one is named.
+fn attempt(
+    assignment: &Assignment,
+    invocation: &Invocation,
+    shim: &Path,
+    agent: Option<&Agent>,
+) -> std::io::Result<Outcome> {
     let limits = Limits {
         wall: Some(CLOSED_PORT),
         silence: None,
         output: 16 << 20,
         memory: None,
-        grace: agent.grace().unwrap_or(Duration::from_secs(2)),
+        grace: agent.and_then(Agent::grace).unwrap_or(Duration::from_secs(2)),
     };
-    let invocation = agent.invocation(assignment);
-    let mut watcher = agent.watcher(assignment);
-    let attempt = Attempt::start(shim, &assignment.run_dir, &invocation, &limits)?;
+    let mut watcher = agent.and_then(|agent| agent.watcher(assignment));
+    let attempt = Attempt::start(shim, &assignment.run_dir, invocation, &limits)?;
     let began = Instant::now();
     let mut outputs = Outputs::new(&assignment.run_dir);
     let mut ended_by_us = None;
@@ -223,7 +310,10 @@ fn execute(agent: &Agent, assignment: &Assignment, shim: &Path) -> std::io::Resu
         if let Ended::NotStarted { error, .. } = &exit.ended {
             return Err(std::io::Error::other(error.clone()));
         }
-        return Ok(ended_by_us.unwrap_or_else(|| agent.outcome(assignment, &exit, None)));
+        let said = || agent.map(|agent| agent.outcome(assignment, &exit, None));
+        return Ok(ended_by_us
+            .or_else(said)
+            .unwrap_or_else(|| Outcome::Done { summary: String::new(), tasks: Vec::new() }));
     }
 }
 

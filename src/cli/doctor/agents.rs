@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::{DoctorContext, adapters, failed_to, report::Report, sentence};
 use oodatcaa_agent::{self as agent, prompt};
 use oodatcaa_config::{
-    AgentConfig, AgentKind, ConfigError,
+    AgentConfig, AgentKind, ConfigError, SandboxMode,
     secrets::{self, SecretError},
 };
-use oodatcaa_core::{RunName, TaskId, Token, pool::agent_of};
+use oodatcaa_core::{Role, RunName, TaskId, Token, pool::agent_of};
 use oodatcaa_ops::quoted;
 
 /// Words in the names of variables that hold secrets.
@@ -82,8 +82,15 @@ fn origin(name: &str) -> String {
 
 fn program(report: &mut Report<'_>, used: &Used<'_>, is_needed: bool, (path, whose): (&str, &str)) {
     let opened = agent::open(used.name, used.agent);
-    if let Some(error) = opened.problem() {
-        return report.found("agent.config", sentence(error.clone()), origin(used.name));
+    // A role alone may have a sandbox in which its permissions cannot be kept.
+    let inside = report.context.loaded.as_ref().is_ok_and(|loaded| {
+        let roles = used.roles.iter().map(|role| Role::new(*role));
+        let mut sandboxes = roles.map(|role| loaded.config.sandbox(used.name, &role));
+        sandboxes.any(|sandbox| sandbox.mode != SandboxMode::Off && !sandbox.nested)
+    });
+    let bad = if inside { opened.problem_sandboxed() } else { opened.problem().cloned() };
+    if let Some(error) = bad {
+        return report.found("agent.config", sentence(error), origin(used.name));
     }
     let who = format!("agent `{}` ({})", used.name, used.roles.join(", "));
     match (missing(report.context, used.agent, path), used.agent.kind) {

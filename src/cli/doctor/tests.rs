@@ -122,6 +122,22 @@ fn a_project_fresh_from_init_is_well() {
 }
 
 #[test]
+fn permissions_that_only_a_programs_own_sandbox_could_keep_are_told() {
+    let mut scene = Scene::new();
+    let program = scene.directory.path().join("bin/codex");
+    fs::write(&program, "").expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("changed");
+    let config = scene.world.user_config().expect("at home");
+    let reader = "[roles.tester]\nagent = \"reader\"\n[agents.reader]\nkind = \"codex\"\npermissions = \"plan\"\n";
+    for (mode, sandbox, told) in [("auto", "", true), ("auto", "nested = true", false), ("off", "", false)] {
+        scene.world = scene.world.with("OODATCAA_SANDBOX", mode);
+        scene.write(config.clone(), &format!("{reader}[agents.reader.sandbox]\n{sandbox}\n"));
+        let (_, text) = scene.doctor(false);
+        assert_eq!(text.contains("its permission `plan` is kept by its own sandbox"), told, "{mode} {sandbox}: {text}");
+    }
+}
+
+#[test]
 fn an_edit_that_was_set_aside_is_told() {
     let scene = Scene::new();
     assert!(!scene.ids(WARNING).contains(&"lost_edit"));

@@ -3,15 +3,18 @@
 //! inside ours is told.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use oodatcaa_agent::{self as agent, Agent, Assignment};
-use oodatcaa_config::{AgentConfig, AgentKind};
+use oodatcaa_agent::{
+    self as agent, Agent, Assignment,
+    conform::{self, Verdict},
+};
+use oodatcaa_config::{AgentConfig, AgentKind, Sandbox};
 use oodatcaa_core::{Class, Outcome, Role, Workflow};
 use oodatcaa_process::{
     Attempt, Ended, Exit, Limits, Report,
@@ -222,6 +225,23 @@ fn finishes_a_task_with_a_commit_without_a_namespace(program: Program) {
     finishes_a_task_with_a_commit(program, false);
 }
 
+/// `agentctl agent test`, with the program itself.
+fn keeps_what_its_description_says_inside_our_sandbox(program: Program) {
+    let Some(path) = program.find() else { return };
+    let room = home();
+    let shim = Path::new(env!("CARGO_BIN_EXE_agent-daemon"));
+    let bin = format!("{}:/usr/local/bin:/usr/bin:/bin", path.parent().expect("in a directory").display());
+    let mut config = conform::bare(program.name(), &BTreeMap::new());
+    config.set.insert("PATH".into(), bin);
+    let cases = conform::run(program.name(), &config, room.path(), Some(shim), &Sandbox::default());
+    let broken = cases.iter().find(|case| case.verdict == Verdict::Broken);
+    assert_eq!(broken, None, "{cases:#?}");
+    for name in ["confined", "closed-port", "inside", "kept-from", "own-sandbox"] {
+        let case = cases.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("{name}: {cases:#?}"));
+        assert_eq!(case.verdict, Verdict::Kept, "{case:?}");
+    }
+}
+
 macro_rules! programs {
     ($(#$when:tt $module:ident: $program:ident)*) => {
         $(mod $module {
@@ -229,6 +249,10 @@ macro_rules! programs {
             #[test] #$when
             fn finishes_a_task_with_a_commit_inside_the_default_profile() {
                 super::finishes_a_task_with_a_commit_inside_the_default_profile(Program::$program);
+            }
+            #[test] #$when
+            fn keeps_what_its_description_says_inside_our_sandbox() {
+                super::keeps_what_its_description_says_inside_our_sandbox(Program::$program);
             }
             #[test] #$when
             fn finishes_a_task_with_a_commit_without_a_namespace() {
