@@ -158,6 +158,7 @@ every_command_runs! {
     every_command_of_operations_runs: "docs/operations.md",
     every_command_of_queue_file_runs: "docs/queue-file.md",
     every_command_of_roles_runs: "docs/roles.md",
+    every_command_of_the_sandbox_runs: "docs/sandbox.md",
     every_command_of_troubleshooting_runs: "docs/troubleshooting.md",
 }
 
