@@ -11,7 +11,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use crossbeam_channel::{Receiver, Sender};
 
-use oodatcaa_agent::{self as agent, Agent};
+use oodatcaa_agent::{self as agent, Agent, sandbox};
 use oodatcaa_config::{AgentConfig, Config, Loaded, Overrides, World, secrets, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Class, Role, text};
@@ -206,7 +206,8 @@ fn project(args: &Args) -> Result<Layout, Failure> {
 }
 
 fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Setup, Failure> {
-    let config = loaded.config.clone();
+    let mut config = loaded.config.clone();
+    sandbox::confine_hooks(&mut config, &layout);
     let rule = config.workflow.rule(role).expect("a role of the table").clone();
     let how = config.roles.get(role).cloned().expect("every role of the table has its settings");
     let chain = loaded.agents(role)?;

@@ -6,15 +6,13 @@ use std::process::ExitCode;
 use oodatcaa_process::confine;
 
 fn main() -> ExitCode {
+    // Where tests slow a worker's disk down or let it fail, by the environment.
+    #[cfg(feature = "failpoints")]
+    let _points = fail::FailScenario::setup();
     match std::env::args_os().nth(1) {
         Some(mode) if mode == "shim" => oodatcaa_process::shim::main(),
         Some(mode) if mode == confine::MODE => confine::main(),
         Some(mode) if mode == oodatcaa_agent::acp::MODE => oodatcaa_agent::acp::main(),
-        _ => {
-            // Where tests slow a worker's disk down or let it fail, by the environment.
-            #[cfg(feature = "failpoints")]
-            let _points = fail::FailScenario::setup();
-            oodatcaa::daemon::main()
-        }
+        _ => oodatcaa::daemon::main(),
     }
 }

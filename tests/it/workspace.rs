@@ -52,6 +52,7 @@ impl Repo {
             mode: Mode::Worktree,
             root: Some(root.to_string_lossy().into_owned()),
             disk_min: 0,
+            confine: oodatcaa_config::Confine::Nothing,
             ..Config::default()
         };
         let repo = Self { dir, config };

@@ -20,12 +20,14 @@ use oodatcaa_core::layout::Layout;
 use oodatcaa_process::confine::{self, Profile};
 
 mod explain;
+mod hooks;
 mod private;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
 pub use explain::{Verdict, explain};
+pub use hooks::confine_hooks;
 pub use private::Private;
 pub use secrets::{OwnPlaces, sign_ins};
 

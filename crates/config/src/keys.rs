@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    confine::Confine,
     declare::{Key, Section, UntilTrusted, name, section, words},
     flat::Values,
     form::Form,
@@ -198,6 +199,8 @@ section! {
             fetch_from: Option<String>;
             /// Hooks of the project were dropped because it is not trusted: no workspace without them.
             untrusted: bool;
+            /// What confines the commands that run there.
+            confine: Confine;
         }
     }
 }

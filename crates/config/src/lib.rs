@@ -29,6 +29,7 @@ use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Role, Workflow, outcome::Retry};
 
 mod build;
+mod confine;
 mod declare;
 mod describe;
 mod fault;
@@ -48,6 +49,7 @@ pub mod trust;
 mod values;
 mod world;
 
+pub use confine::{Confine, Confined};
 pub use describe::schema;
 pub use fault::{ConfigError, Fault, Origin};
 pub use keys::{

@@ -74,6 +74,14 @@ pub enum WorkspaceError {
         /// It cannot be run at all; else it may go well another time.
         cannot: bool,
     },
+    /// A hook of the project could not be confined, so it did not run.
+    #[error("confine `{hook}`: {words}")]
+    Sandbox {
+        /// `setup` or `teardown`.
+        hook: &'static str,
+        /// Why not.
+        words: String,
+    },
     /// What branches start from could not be brought up to date.
     #[error("fetch {branch} from {remote}: {said}")]
     Fetch {
@@ -175,6 +183,7 @@ impl WorkspaceError {
             Self::Git(error) => error.class(),
             Self::Repository { .. } | Self::Unsafe { .. } | Self::Untrusted | Self::NoBase(_) => Class::Config,
             Self::Hook { cannot: true, .. } => Class::Environment,
+            Self::Sandbox { .. } => Class::Sandbox,
             Self::Fetch { away: true, .. } => Class::Network,
             Self::BranchInUse { .. } | Self::Hook { .. } | Self::Fetch { .. } => Class::Config,
             Self::DiskLow { .. } => Class::Environment,

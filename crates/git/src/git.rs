@@ -194,7 +194,7 @@ impl Git {
     }
 
     /// Returns the directory that all worktrees share, where it is known.
-    pub(super) fn common(&self) -> Option<&Path> {
+    pub fn common(&self) -> Option<&Path> {
         self.pin.as_ref().map(|pin| pin.spot.common.as_path())
     }
 

@@ -16,7 +16,7 @@ use super::{
     fault::{Result, WorkspaceError, failed},
 };
 use oodatcaa_core::{environment, text};
-use oodatcaa_process as process;
+use oodatcaa_process::{self as process, confine};
 use oodatcaa_sys::{command, files, tail};
 
 /// Variables that every program needs.
@@ -28,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The surroundings of a hook: its directory and variables, and where its output and its tag are.
 pub(super) struct Place<'a> {
     pub(super) cwd: &'a Path,
+    /// The worktree that it lies in, which the hook may write to.
+    pub(super) top: &'a Path,
     /// A directory of ours, below which nothing is a link.
     pub(super) root: &'a Path,
     /// A directory below it for this run of the hook alone.
@@ -40,17 +42,25 @@ pub(super) struct Place<'a> {
 /// Runs a hook in a directory and waits for its end; what it leaves running is ended with it.
 pub(super) fn run(hook: &'static str, argv: &[String], config: &Config, place: &Place<'_>) -> Result<()> {
     let Some((program, args)) = argv.split_first() else { return Ok(()) };
-    let Place { cwd, root, run_dir, env, stop } = *place;
+    let Place { cwd, top, root, run_dir, env, stop } = *place;
     files::make_dir(root, run_dir).map_err(failed("create", run_dir))?;
     let log = run_dir.join("output.log");
     let out = files::append(root, &log).map_err(failed("write", &log))?;
     // Of an earlier run of the same attempt, which was interrupted.
     out.set_len(0).map_err(failed("write", &log))?;
     let also = out.try_clone().map_err(failed("write", &log))?;
-    let mut hooked = Command::new(program);
+    let confined = config.confine.confine(top, run_dir).map_err(|words| WorkspaceError::Sandbox { hook, words })?;
+    let mut hooked = match &confined {
+        Some(confined) => confine::command(&confined.profile, program),
+        None => Command::new(program),
+    };
     // A group of its own, so that one signal reaches all that it starts.
     hooked.args(args).current_dir(cwd).stdin(Stdio::null()).stdout(out).stderr(also).process_group(0).env_clear();
-    hooked.envs(inherited(&config.hook_env)).envs(env).env("OODATCAA_RUN_DIR", run_dir);
+    hooked
+        .envs(inherited(&config.hook_env))
+        .envs(confined.iter().flat_map(|confined| &confined.env))
+        .envs(env)
+        .env("OODATCAA_RUN_DIR", run_dir);
     let wrong = |words: String, cannot: bool| WorkspaceError::Hook { hook, words, cannot };
     let mut child = hooked.spawn().map_err(|error| wrong(format!("cannot be started: {error}"), true))?;
     let stopped = || stop.load(Ordering::Relaxed);
@@ -69,6 +79,9 @@ pub(super) fn run(hook: &'static str, argv: &[String], config: &Config, place: &
         log::warn!("`{hook}` left processes that do not end: {pids:?}");
     }
     let code = ended.and_then(|status| status.code());
+    if confined.is_some() && !cut_short {
+        confine::Report::ran(run_dir).map_err(|words| WorkspaceError::Sandbox { hook, words })?;
+    }
     let how = match code {
         _ if cut_short && stopped() => "was stopped".into(),
         _ if cut_short => format!("ran longer than {}", text::duration(config.hook_timeout)),
@@ -98,10 +111,11 @@ fn inherited(names: &[String]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oodatcaa_config::Confine;
 
     fn hook(script: &str, timeout: Duration) -> (tempfile::TempDir, Result<()>) {
         let dir = tempfile::tempdir().expect("a directory");
-        let config = Config { hook_timeout: timeout, ..Config::default() };
+        let config = Config { hook_timeout: timeout, confine: Confine::Nothing, ..Config::default() };
         let argv = ["sh", "-c", script].map(String::from);
         let env = BTreeMap::from([("OODATCAA_TASK_ID".into(), "T1".into())]);
         let done = run(
@@ -110,6 +124,7 @@ mod tests {
             &config,
             &Place {
                 cwd: dir.path(),
+                top: dir.path(),
                 root: dir.path(),
                 run_dir: &dir.path().join("home/teardown/T1"),
                 env: &env,

@@ -253,7 +253,8 @@ fn evict(layout: &Layout, config: &Config, task: &TaskId, policy: PrunePolicy, m
             let run_dir = home.dir.join("teardown").join(task.as_str());
             let (env, stop) = (workspace.hook_env(layout), AtomicBool::new(false));
             let (cwd, root) = (&workspace.path, &home.dir);
-            let place = hooks::Place { cwd, root, run_dir: &run_dir, env: &env, stop: &stop };
+            let top = &workspace.top;
+            let place = hooks::Place { cwd, top, root, run_dir: &run_dir, env: &env, stop: &stop };
             if let Err(error) = hooks::run("teardown", &config.teardown, config, &place) {
                 log::warn!("{task}: failed to {error}");
             }

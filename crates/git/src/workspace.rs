@@ -101,7 +101,7 @@ impl Workspace {
             let run_dir = run_dir.join("hooks").join("setup");
             let env = workspace.hook_env(layout);
             let (cwd, root) = (&workspace.path, layout.root());
-            let place = hooks::Place { cwd, root, run_dir: &run_dir, env: &env, stop };
+            let place = hooks::Place { cwd, top: &workspace.top, root, run_dir: &run_dir, env: &env, stop };
             hooks::run("setup", &config.setup, config, &place)?;
             state.set_up = true;
             state.save(&made.home)?;

@@ -6,6 +6,7 @@
 use std::{cell::OnceCell, path::PathBuf};
 
 use crate::{ErrorKind, Failure, no_task, quoted};
+use oodatcaa_agent::sandbox;
 use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Queue, Task, TaskId, Workflow, event::Actor, policy::Policy, text};
@@ -85,7 +86,8 @@ impl Project {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let loaded = Config::load(self.layout()?, &Overrides::default())?;
+        let mut loaded = Config::load(self.layout()?, &Overrides::default())?;
+        sandbox::confine_hooks(&mut loaded.config, self.layout()?);
         Ok(self.loaded.get_or_init(|| loaded))
     }
 

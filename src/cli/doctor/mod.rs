@@ -87,7 +87,10 @@ struct DoctorContext<'a> {
 
 impl<'a> DoctorContext<'a> {
     fn new(layout: &'a Layout, world: &World, host: &Host) -> Self {
-        let loaded = Config::load_in(world, layout, &Overrides::default()).map_err(Failure::from);
+        let mut loaded = Config::load_in(world, layout, &Overrides::default()).map_err(Failure::from);
+        if let Ok(loaded) = &mut loaded {
+            oodatcaa_agent::sandbox::confine_hooks(&mut loaded.config, layout);
+        }
         let fleet_config = loaded.as_ref().ok().map(|loaded| &loaded.config.fleet);
         let lock_wait = fleet_config.map_or(LOCK_WAIT, |fleet| fleet.lock_wait);
         let stop_after = fleet_config.map(|fleet| fleet.shutdown_timeout + fleet.grace).unwrap_or_default();

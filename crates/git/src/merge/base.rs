@@ -51,7 +51,7 @@ impl Base {
         // For a person's questions it is a temporary directory elsewhere.
         let root = if run_dir.starts_with(layout.root()) { layout.root() } else { run_dir };
         let run_dir = &run_dir.join("hooks").join("base");
-        let place = hooks::Place { cwd: &base.project, root, run_dir, env, stop };
+        let place = hooks::Place { cwd: &base.project, top: &base.path, root, run_dir, env, stop };
         hooks::run("setup", &config.setup, config, &place)?;
         Ok(base)
     }
@@ -71,7 +71,8 @@ impl Base {
         let limits = Config { hook_timeout: gate.timeout, hook_env: gate.env.clone(), ..config.clone() };
         let (env, stop) = (BTreeMap::new(), AtomicBool::new(false));
         let (cwd, gate_dir) = (&self.project, run_dir.join("gate"));
-        let place = hooks::Place { cwd, root: run_dir, run_dir: &gate_dir, env: &env, stop: &stop };
+        let top = &self.path;
+        let place = hooks::Place { cwd, top, root: run_dir, run_dir: &gate_dir, env: &env, stop: &stop };
         Ok(hooks::run("gate", &gate.argv, &limits, &place)?)
     }
 

@@ -69,6 +69,7 @@ impl From<WorkspaceError> for Failure {
                 }
             }
             W::Superseded { task, .. } => told(LeaseHeld, &[&format!("see who has it: agentctl show {task}")]),
+            W::Sandbox { .. } => told(Failed, &["see what this machine can keep: agentctl doctor"]),
             W::Nothing(..) => told(NotFound, &["agentctl worktree list"]),
         }
     }

@@ -20,7 +20,7 @@ mod space;
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Seek as _, Write as _},
     os::unix::process::CommandExt as _,
@@ -41,6 +41,17 @@ const NOT_CONFINED: u8 = 125;
 
 /// The exit status when the program could not be executed, as a shell has it.
 const NOT_EXECUTED: u8 = 127;
+
+/// This program, whatever became of its file: the link holds where it was replaced.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// Returns the command that confines itself by a profile and becomes a program, which may be a bare name. Only where
+/// this program has the mode.
+pub fn command(profile: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(OURSELVES);
+    command.arg(MODE).arg(profile).arg("--").arg(program);
+    command
+}
 
 /// A step that failed, in words that go on with "failed to".
 #[derive(Debug)]
@@ -75,6 +86,7 @@ fn run(profile: &Path, program: &OsString, arguments: Vec<OsString>) -> Result<s
     let fatal = |failed| (NOT_CONFINED, failed);
     let (profile, mut to) = open(profile).map_err(fatal)?;
     let mut report = Report::default();
+    fail::fail_point!("confine");
     let confined = confine(&profile, &mut report);
     if let Err(Failed { step, error }) = &confined {
         report.error = Some(format!("failed to {step}: {error}"));

@@ -138,10 +138,17 @@ impl Report {
         Ok(text.map(|text| serde_json::from_slice(&text)).transpose()?)
     }
 
+    /// Reads the report of a program that has run; says why, where it did not run confined.
+    pub fn ran(dir: &Path) -> Result<Self, String> {
+        let report =
+            Self::read(dir).map_err(|error| format!("its report cannot be read: {error}"))?.unwrap_or_default();
+        report.failure().map_or(Ok(()), |why| Err(why.to_owned()))?;
+        Ok(report)
+    }
+
     /// Says why the program did not run confined; `None` when it did.
     pub fn failure(&self) -> Option<&str> {
-        (!self.applied)
-            .then(|| self.error.as_deref().unwrap_or("the program that confines it was ended before it could"))
+        (!self.applied).then(|| self.error.as_deref().unwrap_or("what confines it was ended before it could"))
     }
 }
 

@@ -21,9 +21,6 @@ use oodatcaa_sys::files;
 /// The place where programs are looked for when the agent's environment says nothing.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// This program, whatever became of its file.
-const OURSELVES: &str = "/proc/self/exe";
-
 /// Somebody may just be writing the program; that passes.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
@@ -47,12 +44,7 @@ pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
     let stdout = append(&what.stdout).map_err(named(&what.stdout))?;
     let stderr = append(&what.stderr).map_err(named(&what.stderr))?;
     let mut command = match &what.confine {
-        // What runs first is this program itself, which becomes the other; the link holds where its file was replaced.
-        Some(profile) => {
-            let mut command = Command::new(OURSELVES);
-            command.arg(confine::MODE).arg(profile).arg("--").arg(&program);
-            command
-        }
+        Some(profile) => confine::command(profile, &program),
         None => Command::new(&program),
     };
     // Under the name that was asked for: some programs look at it to know what they are.

@@ -1,0 +1,66 @@
+//! What confines the project's own commands around a worktree.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Writes the profile of a command for the worktree, its first argument, into the directory of its run, the second; says
+/// why where there can be none.
+type Confines = dyn Fn(&Path, &Path) -> Result<Confined, String> + Send + Sync;
+
+/// How `setup`, `teardown` and whatever else runs in a worktree is confined. Who loads a configuration says it: a
+/// configuration does not know what confines.
+#[derive(Clone, Default)]
+pub enum Confine {
+    /// Nobody has said it: nothing runs.
+    #[default]
+    Unknown,
+    /// By nothing, as the user has said.
+    Nothing,
+    /// By profiles.
+    By(Arc<Confines>),
+}
+
+/// What one command is confined by.
+pub struct Confined {
+    /// Where its profile is.
+    pub profile: PathBuf,
+    /// Variables that belong to it.
+    pub env: BTreeMap<String, String>,
+    /// What is removed with this, after the command's end.
+    pub until: Box<dyn Any>,
+}
+
+impl fmt::Debug for Confine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "Unknown",
+            Self::Nothing => "Nothing",
+            Self::By(_) => "By(..)",
+        })
+    }
+}
+
+impl PartialEq for Confine {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::By(one), Self::By(other)) => Arc::ptr_eq(one, other),
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        }
+    }
+}
+
+impl Confine {
+    /// Confines a command that is about to run for a worktree; `None` where it runs with every right of its user.
+    pub fn confine(&self, worktree: &Path, run_dir: &Path) -> Result<Option<Confined>, String> {
+        match self {
+            Self::Unknown => Err("nobody has said how it is confined".into()),
+            Self::Nothing => Ok(None),
+            Self::By(confine) => confine(worktree, run_dir).map(Some),
+        }
+    }
+}
