@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "its table is for people")]
 
 mod claims;
+mod confined;
 mod contention;
 mod dispatch;
 mod idle;
@@ -34,7 +35,7 @@ fn main() {
     let wanted = |name: &str| only.is_empty() || only.split(',').any(|one| one == name);
     let mut table = Table::new();
     type Measure = fn(&mut Table);
-    let measures: [(&str, Measure); 10] = [
+    let measures: [(&str, Measure); 11] = [
         ("idle", idle::idle),
         ("start", idle::start),
         ("dispatch", dispatch::dispatch),
@@ -45,6 +46,7 @@ fn main() {
         ("heartbeats", contention::heartbeats),
         ("verbs", verbs::verbs),
         ("own", own::own),
+        ("confined", confined::start),
     ];
     for (name, measure) in measures {
         if wanted(name) {

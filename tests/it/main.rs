@@ -34,6 +34,7 @@ mod proof;
 mod queues;
 mod real_agents;
 mod resume;
+mod sandbox;
 mod screens;
 mod security;
 mod sentences;

@@ -71,6 +71,11 @@ impl Agent {
         &self.name
     }
 
+    /// Tells whether the configuration sets this variable for it.
+    pub fn sets(&self, variable: &str) -> bool {
+        self.config.set.contains_key(variable)
+    }
+
     /// Returns `true` for the simulated agent: everything that it touched says so.
     pub fn simulated(&self) -> bool {
         self.config.kind == AgentKind::Sim

@@ -40,7 +40,7 @@ impl Agent {
             return outcome;
         }
         let secrets = self.secrets(assignment);
-        let judged = judge::judge(reader, &exit.ended, lingered).or_else(|| {
+        let judged = judge::judge(reader, &exit.ended, lingered, assignment.confined).or_else(|| {
             let session = reader.run().observation.session.as_ref()?;
             let env = self.environment(assignment);
             judge::by_session(reader, || sessions::record(descriptor, session, &|name| env.get(name).cloned()))

@@ -155,7 +155,8 @@ impl Agent {
                 }
                 None => {
                     let last = output::last_lines(&run_dir.join("stderr.log"), 12, &[]);
-                    let class = match (machine::no_sandbox(&last), machine::no_room(&last)) {
+                    let class = match (machine::no_sandbox(&last), machine::no_room_inside(&last, assignment.confined))
+                    {
                         (Some(_), _) => Failure::SandboxBroken.class(),
                         (None, Some(_)) => Class::Environment,
                         (None, None) => Class::AgentFailed,

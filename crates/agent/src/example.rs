@@ -18,6 +18,7 @@ pub fn assignment(rule: &RoleRule, project: &Path, run_dir: &Path) -> Assignment
         run_dir: run_dir.into(),
         resume: None,
         home: None,
+        confined: false,
         sandboxed: false,
     }
 }

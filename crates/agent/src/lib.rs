@@ -72,6 +72,8 @@ pub struct Assignment {
     pub resume: Option<String>,
     /// The slot's directory for the program's own state; the user's own place when absent.
     pub home: Option<PathBuf>,
+    /// The program is confined, so that most of the machine is read-only to it.
+    pub confined: bool,
     /// Our sandbox is around the program, so that a sandbox of its own would break: `false` with `nested`, where it
     /// brings one.
     pub sandboxed: bool,

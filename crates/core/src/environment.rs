@@ -2,18 +2,12 @@
 //!
 //! They are only looked for in what a failed program said last, never in the words of a model.
 
-/// A full or read-only disk, in the words of the C library, of Rust and of Node.js.
-const NO_ROOM: [&str; 9] = [
-    "No space left on device",
-    "Disk quota exceeded",
-    "Read-only file system",
-    "(os error 28)",
-    "(os error 30)",
-    "(os error 122)",
-    "ENOSPC",
-    "EDQUOT",
-    "EROFS",
-];
+/// A full disk, in the words of the C library, of Rust and of Node.js.
+const FULL: [&str; 6] =
+    ["No space left on device", "Disk quota exceeded", "(os error 28)", "(os error 122)", "ENOSPC", "EDQUOT"];
+
+/// A read-only disk, in the same words.
+const READ_ONLY: [&str; 3] = ["Read-only file system", "(os error 30)", "EROFS"];
 
 /// A program that git needs and does not find.
 const NO_FILTER: [&str; 4] = ["external filter", "smudge filter", "clean filter", "filter-process"];
@@ -37,7 +31,17 @@ pub const CANNOT_RUN: [i32; 2] = [126, 127];
 
 /// Returns the line that says that there is no room, or that nothing may be written.
 pub fn no_room(words: &str) -> Option<&str> {
-    line(words, &|line| NO_ROOM.iter().any(|sign| line.contains(sign)))
+    full(words).or_else(|| line(words, &|line| READ_ONLY.iter().any(|sign| line.contains(sign))))
+}
+
+/// Returns the line by which a program says that there is no room. One that ran in a sandbox says of all that lies
+/// outside of its own places that it is read-only, which says nothing of the machine.
+pub fn no_room_inside(words: &str, sandboxed: bool) -> Option<&str> {
+    if sandboxed { full(words) } else { no_room(words) }
+}
+
+fn full(words: &str) -> Option<&str> {
+    line(words, &|line| FULL.iter().any(|sign| line.contains(sign)))
 }
 
 /// Returns the line by which a program says that its own sandbox cannot be set up.
@@ -89,6 +93,10 @@ mod tests {
         );
         assert_eq!(no_room("Error: ENOSPC: no space left"), Some("Error: ENOSPC: no space left"));
         assert_eq!(no_room("the space between words"), None);
+        // In a sandbox everything but its own places is read-only.
+        let refused = "sh: cannot create /etc/x: Read-only file system";
+        assert_eq!((no_room(refused), no_room_inside(refused, true)), (Some(refused), None));
+        assert!(no_room_inside("Error: ENOSPC: no space left", true).is_some());
         let lfs = "git-lfs filter-process: line 1: git-lfs: not found\nfatal: the remote end hung up unexpectedly";
         assert_eq!(of_git(lfs), Some("git-lfs filter-process: line 1: git-lfs: not found"));
         assert!(of_git("error: external filter 'git-lfs smudge -- %f' failed 127").is_some());

@@ -111,7 +111,7 @@ fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<()
     if ran.ok {
         return Ok(());
     }
-    let strange = ran.cannot || environment::no_room(&ran.tail).is_some();
+    let strange = ran.cannot || environment::no_room_inside(&ran.tail, ran.confined).is_some();
     let tail = if ran.tail.is_empty() { String::new() } else { format!("; its last lines:\n{}", ran.tail) };
     // What is shown in one line is cut at its end: why it failed comes before what stands around it.
     let why =

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{follow::Child, run::Run, setup::Shared};
+use crate::{follow::Child, run::Run, sandbox::Confined, setup::Shared};
 use oodatcaa_agent::record::GateRecord;
 use oodatcaa_config::GateConfig;
 use oodatcaa_core::{
@@ -43,6 +43,8 @@ pub(crate) struct Ran {
     pub(crate) words: String,
     /// Its last lines.
     pub(crate) tail: String,
+    /// It ran confined.
+    pub(crate) confined: bool,
 }
 
 /// Runs a gate in a directory; `suffix` keeps what it leaves apart from another run of it. Only a stop is an error.
@@ -59,7 +61,8 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
     files::make_dir(run.shared.setup.layout.root(), &dir).map_err(|error| broken(error.into()))?;
     let log =
         run.assignment.run_dir.join(format!("gate-{}.log", dir.file_name().unwrap_or_default().to_string_lossy()));
-    let invocation = Invocation {
+    let mut sandbox = Confined::gate(run, name, cwd, &dir)?;
+    let mut invocation = Invocation {
         argv: gate.argv.clone(),
         env: run.environment(&gate.env),
         cwd: cwd.to_owned(),
@@ -68,6 +71,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
         stderr: log.clone(),
         confine: None,
     };
+    sandbox.dress(&mut invocation)?;
     let limits = Limits {
         wall: Some(gate.timeout).filter(|limit| !limit.is_zero()),
         silence: None,
@@ -83,6 +87,7 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
     if let Some(stopped) = run.stopped_outcome(&exit) {
         return Err(stopped);
     }
+    sandbox.report(&exit)?;
     let ok = exit.ended == Ended::Exited(0) && exit.stopped.is_none();
     let words = match (&exit.stopped, &exit.ended) {
         (Some(StopCause::Wall), _) => format!("ran longer than {}", text::duration(gate.timeout)),
@@ -117,5 +122,5 @@ pub(crate) fn execute(run: &mut Run, name: &str, gate: &GateConfig, cwd: &Path, 
     };
     let content = tail::text(Layout::root_of(&log), &log, 4_000);
     let tail = text::many_lines(&tail::last(&content, 40, |_| true).join("\n"));
-    Ok(Ran { ok, cannot, words, tail })
+    Ok(Ran { ok, cannot, words, tail, confined: sandbox.is_on() })
 }

@@ -37,6 +37,7 @@ mod reconcile;
 mod resume;
 mod run;
 mod running;
+mod sandbox;
 mod settle;
 mod settlement;
 mod setup;

@@ -1,6 +1,6 @@
 //! First phase: the attempt's directory and the task's worktree.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{baseline::Baseline, run::Run};
 use oodatcaa_core::{Class, Outcome, state::PATIENCE, text::chain};
@@ -54,6 +54,8 @@ impl Prepared {
         }
         let Some(workspace) = prepared.map_err(wrong)? else { return Ok(without) };
         run.assignment.workspace = workspace.path().to_owned();
+        run.git = workspace.git().and_then(|git| git.common()).map(Path::to_owned);
+        run.prefix = workspace.path().strip_prefix(workspace.top()).unwrap_or(Path::new("")).to_owned();
         run.assignment.task.branch = workspace.branch().map(String::from);
         run.env = workspace.env().clone();
         let saved = workspace.saved_before().map_err(wrong)?;
@@ -63,7 +65,7 @@ impl Prepared {
         let baseline = commit.zip(MergeDirs::of(&workspace)).map(|(commit, dirs)| Baseline { commit, dirs, target });
         // Last: from here on until it is taken in, only the agent's git works in the worktree.
         if !merges {
-            run.beside(|| workspace.hand_out(layout)).map_err(wrong)?;
+            run.own_git = run.beside(|| workspace.hand_out(layout)).map_err(wrong)?;
         }
         Ok(Self { workspace: Some(workspace), baseline, saved })
     }

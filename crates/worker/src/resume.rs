@@ -42,19 +42,16 @@ pub(crate) fn open(run: &mut Run, workspace: Option<&Workspace>) -> Result<Optio
     });
     let mut resume = last.and_then(|last| goes_on(&last, run.lease(), now.as_deref()));
     if agent.wants_home() {
-        let by = &run.lease().by;
         let wanted = resume.as_ref().and_then(|resume| resume.home.as_deref());
-        let denied = |what: String| Outcome::failed(Class::PermissionDenied, what);
-        let (home, slot) = take(layout, shared.role(), by, wanted)
-            .map_err(|error| denied(format!("cannot make a directory for the state of {by}: {error}")))?;
+        let home = take_slot(run, wanted)?;
         // A session lies in the slot that it began in; in another one the program would not find it.
         resume = resume.filter(|resume| resume.home.as_ref() == Some(&home));
-        agent
-            .prepare_home(&home)
-            .map_err(|error| denied(format!("{} cannot be made ready for {by}: {error}", home.display())))?;
+        agent.prepare_home(&home).map_err(|error| {
+            let what = format!("{} cannot be made ready for {}: {error}", home.display(), agent.name());
+            Outcome::failed(Class::PermissionDenied, what)
+        })?;
         run.assignment.home = Some(home.clone());
         run.record.found.home = Some(home);
-        run.slot = Some(slot);
     }
     if let Some(resume) = &resume {
         run.assignment.resume = Some(resume.session.clone());
@@ -95,6 +92,19 @@ fn goes_on(last: &Record, lease: &Lease, now: Option<&str>) -> Option<Resume> {
     };
     let session = last.found.seen.as_ref()?.session.clone().filter(|session| is_name(session))?;
     Some(Resume { session, home: last.found.home.clone(), words })
+}
+
+/// Takes a directory for the state and caches of what runs for the attempt, unless it has one.
+pub(crate) fn take_slot(run: &mut Run, wanted: Option<&Path>) -> Result<PathBuf, Outcome> {
+    if let Some((slot, _)) = &run.slot {
+        return Ok(slot.clone());
+    }
+    let (by, role) = (&run.lease().by, run.shared.role());
+    let taken = take(&run.shared.setup.layout, role, by, wanted).map_err(|error| {
+        let what = format!("cannot make a directory for the state of {by}: {error}");
+        Outcome::failed(Class::PermissionDenied, what)
+    })?;
+    Ok(run.slot.insert(taken).0.clone())
 }
 
 /// Takes this one of the role's directories if it is free, else the first that is. An agent's accounts, which its name

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -71,9 +72,15 @@ pub(crate) struct Run {
     pub(crate) started: Option<AgentStart>,
     /// What the worktree adds to the environment of agent and gates.
     pub(crate) env: BTreeMap<String, String>,
-    /// The lock of the directory in which the agent's program keeps its own state. Held until the record names it, so
-    /// that nobody else works in it before.
-    pub(crate) slot: Option<Lock>,
+    /// The directory in which programs of the attempt keep their own state and caches, and its lock: nobody else works in
+    /// it meanwhile.
+    pub(crate) slot: Option<(PathBuf, Lock)>,
+    /// The project's part of the path in its checkout.
+    pub(crate) prefix: PathBuf,
+    /// The project's own git directory.
+    pub(crate) git: Option<PathBuf>,
+    /// The agent's own repository, while it has one.
+    pub(crate) own_git: Option<PathBuf>,
 }
 
 impl Run {
@@ -93,6 +100,7 @@ impl Run {
             workspace: layout.root().to_owned(),
             resume: None,
             home: None,
+            confined: false,
             sandboxed: false,
             task,
             lease,
@@ -109,6 +117,9 @@ impl Run {
             started: None,
             env: BTreeMap::new(),
             slot: None,
+            prefix: PathBuf::new(),
+            git: None,
+            own_git: None,
         }
     }
 

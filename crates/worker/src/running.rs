@@ -7,6 +7,7 @@ use crate::{
     prepare::{Prepared, cannot_write},
     prompt, resume,
     run::Run,
+    sandbox::Confined,
 };
 use oodatcaa_agent::Watcher;
 use oodatcaa_core::{Class, Outcome, budget, text};
@@ -16,6 +17,8 @@ use oodatcaa_sys::files;
 /// An agent at work.
 pub(crate) struct Running {
     child: Attempt,
+    /// What confines it.
+    sandbox: Confined,
     /// Its output, where that can be understood.
     watch: Option<AgentWatch>,
     /// What the budgets leave of time, where that is less than the role's own limit.
@@ -28,6 +31,9 @@ impl Running {
         // First, so that the start-up of a new one overlaps with ours.
         let shim = run.shared.setup.shims.take();
         let resume = resume::open(run, prepared.workspace.as_ref())?;
+        let mut sandbox = Confined::agent(run)?;
+        run.assignment.confined = sandbox.is_on();
+        run.assignment.sandboxed = sandbox.replaces_others();
         prompt::write(run, prepared, resume.as_ref())?;
         let out = run.assignment.out_dir();
         files::make_dir(run.shared.setup.layout.root(), &out)
@@ -35,6 +41,7 @@ impl Running {
         let agent = run.shared.agent(&run.lease().by);
         let mut invocation = agent.invocation(&run.assignment);
         invocation.env.extend(run.env.clone());
+        sandbox.dress(&mut invocation)?;
         let watcher = agent.watcher(&run.assignment);
         let role = &run.shared.setup.role;
         let (wall, time_left) = wall(run, role.timeout);
@@ -59,13 +66,17 @@ impl Running {
             .map_err(|error| Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}")))?;
         let secrets = run.secrets();
         let watch = watcher.map(|watcher| AgentWatch::new(watcher, &run.assignment.run_dir, secrets));
-        Ok(Self { child, watch, time_left })
+        Ok(Self { child, sandbox, watch, time_left })
     }
 
     /// Waits for the agent's end, and returns what it means.
     pub(crate) fn finish(mut self, run: &mut Run) -> Outcome {
         let exit = run.follow(&self.child, Child::Agent(self.watch.as_mut()));
         run.record.found.exit = Some(exit.clone());
+        match self.sandbox.report(&exit) {
+            Ok(report) => run.record.found.confined = report,
+            Err(failed) => return failed,
+        }
         let (mut lingered, mut ended) = (false, None);
         if let Some(watch) = &mut self.watch {
             watch.finish(run);

@@ -7,7 +7,7 @@ use log::Level;
 use crate::{merge::Landed, run::Run, setup::Shared};
 use oodatcaa_core::{
     ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
-    event::payload::{Ended, Mail},
+    event::payload::{Ended, Mail, Sandboxed, Texts},
     outcome::Policy,
     settle, text,
 };
@@ -19,7 +19,7 @@ pub(crate) struct Settlement {
     report: Ended,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
-    /// What the agent decided and wanted others to know.
+    /// How it was confined, what the agent decided and wanted others to know.
     words: Vec<EventDraft>,
 }
 
@@ -51,8 +51,17 @@ impl Settlement {
             let mail = Mail { from, what, text, ..Mail::default() };
             EventDraft::new(Data::MessageSent(mail), run.shared.actor()).lease(run.lease())
         };
+        let confined = run.record.found.confined.as_ref().map(|report| {
+            let guarantees = Texts(report.guarantees.iter().map(|one| one.as_str().to_owned()).collect());
+            let applied = Sandboxed { guarantees, mechanism: Some(report.means.words()), ..Sandboxed::default() };
+            EventDraft::new(Data::SandboxApplied(applied), run.shared.actor()).lease(run.lease())
+        });
         let decisions = run.record.found.decisions.iter().map(|words| mail("decision", words));
-        let words = decisions.chain(run.record.found.messages.iter().map(|words| mail("message", words))).collect();
+        let words = confined
+            .into_iter()
+            .chain(decisions)
+            .chain(run.record.found.messages.iter().map(|words| mail("message", words)))
+            .collect();
         Self { start: run.take_start(), lease: run.assignment.lease, outcome, report, words }
     }
 

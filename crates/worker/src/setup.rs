@@ -1,10 +1,13 @@
 //! What a worker is made of, and what its main loop and its attempts share.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use crate::merge_queue::MergeQueue;
-use oodatcaa_agent::Agent;
-use oodatcaa_config::{Config, GateConfig, RoleConfig};
+use oodatcaa_agent::{
+    Agent,
+    sandbox::{Place, Private, Program},
+};
+use oodatcaa_config::{Config, GateConfig, RoleConfig, World};
 use oodatcaa_core::{
     ChangeSet, Owner, Role, RoleRule, Snapshot, Workflow, event::Actor, layout::Layout, pool::Offer, text::chain,
 };
@@ -45,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) store: Desk,
     /// The place where this worker's merges meet.
     pub(crate) merge_queue: MergeQueue,
+    /// What is known of the places of all that runs here, once something does.
+    pub(crate) place: OnceLock<Place>,
 }
 
 impl Shared {
@@ -75,6 +80,15 @@ impl Shared {
             log::warn!("cannot note {what}: failed to {}", chain(error));
         }
         noted.is_ok()
+    }
+
+    /// Returns the places of all that runs here, before those of an attempt are known.
+    pub(crate) fn place(&self) -> &Place {
+        self.place.get_or_init(|| {
+            let Setup { layout, config, .. } = &self.setup;
+            let root = layout.root().to_owned();
+            Place::of(Program::Agent, layout.clone(), root.clone(), Private::of(&root), &World::of_process(), config)
+        })
     }
 
     pub(crate) fn actor(&self) -> Actor {

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use oodatcaa_agent::sandbox::Private;
 use oodatcaa_config::{Config, WorkspaceConfig};
 use oodatcaa_core::{
     TaskId, Token,
@@ -96,7 +97,13 @@ fn end_one(layout: &Layout, left: &Orphan) -> bool {
 /// there after `wait`.
 pub fn end_attempt(run: &Path, wait: Duration) -> Result<u32, Vec<u32>> {
     // By tag and not by pid: what an agent started may have left its group, its session and its parent.
-    tags(run).iter().try_fold(0, |ended, dir| Ok(ended + process::end_leftovers(dir, wait)?))
+    tags(run).iter().try_fold(0, |ended, dir| {
+        let more = process::end_leftovers(dir, wait)?;
+        if let Err(error) = Private::of(dir).remove() {
+            log::warn!("failed to remove {}: {error}", Private::of(dir).tmp().display());
+        }
+        Ok(ended + more)
+    })
 }
 
 /// No attempt has as many gates or hooks.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -103,7 +103,7 @@ impl Worker {
     pub fn new(setup: Setup, store: Desk, signals: Receiver<Signal>) -> Self {
         Self {
             place: Place::of(setup.layout.root()),
-            shared: Arc::new(Shared { setup, store, merge_queue: MergeQueue::default() }),
+            shared: Arc::new(Shared { setup, store, merge_queue: MergeQueue::default(), place: OnceLock::new() }),
             signals,
             changes: never(),
             finished: crossbeam_channel::unbounded(),

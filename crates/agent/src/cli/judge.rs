@@ -27,14 +27,20 @@ pub(crate) struct Judgement {
     pub(crate) retry_at: Option<DateTime<Utc>>,
 }
 
-/// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word.
-pub(crate) fn judge(reader: &Reader, ended: &Ended, lingered: bool) -> Option<Judgement> {
+/// Judges a run; `None` for a success. `lingered`: it was ended by us after its last word; `confined`: most of the
+/// machine was read-only to it.
+pub(crate) fn judge(reader: &Reader, ended: &Ended, lingered: bool, confined: bool) -> Option<Judgement> {
     let run = reader.run();
-    let (failure, words) = reason(reader.descriptor(), run, ended, lingered)?;
+    let (failure, words) = reason(reader.descriptor(), run, ended, (lingered, confined))?;
     Some(Judgement { failure, words, retry_at: retry_at(run, failure, Utc::now()) })
 }
 
-fn reason(descriptor: &Descriptor, run: &RunState, ended: &Ended, lingered: bool) -> Option<(Failure, String)> {
+fn reason(
+    descriptor: &Descriptor,
+    run: &RunState,
+    ended: &Ended,
+    (lingered, confined): (bool, bool),
+) -> Option<(Failure, String)> {
     let code = match ended {
         Ended::Exited(code) => Some(*code),
         _ => None,
@@ -66,7 +72,7 @@ fn reason(descriptor: &Descriptor, run: &RunState, ended: &Ended, lingered: bool
         .or_else(|| Some((by_exit(descriptor, code?)?, message())))
         .or_else(|| by_stderr(descriptor, run, &|_| true))
         .or_else(|| run.early.clone())
-        .or_else(|| Some(by_end(run, ended, code, good_exit)))
+        .or_else(|| Some(by_end(run, ended, code, good_exit, confined)))
 }
 
 /// Tells whether what it says has worked after all.
@@ -90,7 +96,7 @@ pub(crate) fn by_session(reader: &Reader, record: impl FnOnce() -> Option<Vec<u8
 }
 
 /// Says what an end is of which the program said nothing that is known.
-fn by_end(run: &RunState, ended: &Ended, code: Option<i32>, good_exit: bool) -> (Failure, String) {
+fn by_end(run: &RunState, ended: &Ended, code: Option<i32>, good_exit: bool, confined: bool) -> (Failure, String) {
     let message = run.message.clone().unwrap_or_default();
     match ended {
         Ended::Signalled(signal) => (Failure::Killed, failure::signal(*signal)),
@@ -99,16 +105,18 @@ fn by_end(run: &RunState, ended: &Ended, code: Option<i32>, good_exit: bool) -> 
         _ if code.is_some_and(|code| environment::CANNOT_RUN.contains(&code)) => {
             (Failure::NotInstalled, run.stderr.trim().to_owned())
         }
-        _ if !good_exit => match (environment::no_sandbox(&run.stderr), environment::no_room(&run.stderr)) {
-            (Some(line), _) => (Failure::SandboxBroken, line.to_owned()),
-            (None, Some(line)) => (Failure::NoRoom, line.to_owned()),
-            (None, None) => {
-                let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
-                let tail = run.stderr.trim();
-                let tail = if tail.is_empty() { &message } else { tail };
-                (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
+        _ if !good_exit => {
+            match (environment::no_sandbox(&run.stderr), environment::no_room_inside(&run.stderr, confined)) {
+                (Some(line), _) => (Failure::SandboxBroken, line.to_owned()),
+                (None, Some(line)) => (Failure::NoRoom, line.to_owned()),
+                (None, None) => {
+                    let code = code.map_or_else(String::new, |code| format!("exit status {code}"));
+                    let tail = run.stderr.trim();
+                    let tail = if tail.is_empty() { &message } else { tail };
+                    (Failure::Unknown, format!("{code}: {tail}").trim_end_matches([':', ' ']).to_owned())
+                }
             }
-        },
+        }
         _ => (Failure::Protocol, message),
     }
 }

@@ -160,7 +160,7 @@ fn every_transcript_is_understood() {
     let mut wrong = Vec::new();
     for expected in TRANSCRIPTS {
         let state = state(expected);
-        let judged = judge::judge(&state, &Ended::Exited(expected.code), false);
+        let judged = judge::judge(&state, &Ended::Exited(expected.code), false, false);
         let seen = &state.run().observation;
         let failure = judged.as_ref().map(|judged| judged.failure);
         let tokens = seen.usage.tokens_in.zip(seen.usage.tokens_out).filter(|tokens| *tokens != (0, 0));
@@ -238,13 +238,13 @@ fn the_models_words_are_never_judged() {
     );
     let codex = adapter("codex");
     let state = read(&codex, lines.as_bytes(), b"");
-    assert_eq!(judge::judge(&state, &Ended::Exited(0), false), None);
+    assert_eq!(judge::judge(&state, &Ended::Exited(0), false, false), None);
     let claude = adapter("claude");
     let line = format!(
         "{{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"num_turns\":1,\"result\":\"{words}\"}}\n"
     );
     let state = read(&claude, line.as_bytes(), b"");
-    assert_eq!(judge::judge(&state, &Ended::Exited(0), false), None);
+    assert_eq!(judge::judge(&state, &Ended::Exited(0), false, false), None);
 }
 
 #[test]
@@ -257,13 +257,13 @@ fn a_window_that_is_used_up_says_until_when() {
          \"result\":\"You've hit your session limit\"}}\n"
     );
     let state = read(&claude, lines.as_bytes(), b"");
-    let judged = judge::judge(&state, &Ended::Exited(1), false).expect("a failure");
+    let judged = judge::judge(&state, &Ended::Exited(1), false, false).expect("a failure");
     assert_eq!(judged.failure, F::QuotaWindow);
     assert_eq!(judged.retry_at.map(|at| at.timestamp()), Some(until));
     let codex = adapter("codex");
     let line = "{\"type\":\"turn.failed\",\"error\":{\"message\":\"You’ve hit your usage limit. Upgrade, or try again at 6:10 PM.\"}}";
     let state = read(&codex, line.as_bytes(), b"");
-    let judged = judge::judge(&state, &Ended::Exited(1), false).expect("a failure");
+    let judged = judge::judge(&state, &Ended::Exited(1), false, false).expect("a failure");
     assert!(judged.failure == F::QuotaWindow && judged.retry_at.is_some(), "{judged:?}");
 }
 
@@ -276,7 +276,7 @@ fn a_line_above_the_cap_is_dropped_and_the_run_goes_on() {
     bytes.extend(b"\"}]}}\n\xff\xfe not JSON\n{\"type\":\"news\"}\n");
     bytes.extend(b"{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"num_turns\":1,\"result\":\"ok\"}");
     let state = read(&claude, &bytes, b"");
-    assert_eq!(judge::judge(&state, &Ended::Exited(0), false), None);
+    assert_eq!(judge::judge(&state, &Ended::Exited(0), false, false), None);
     assert_eq!(state.run().observation.last_text.as_deref(), Some("ok"));
 }
 
@@ -291,7 +291,7 @@ fn a_run_without_its_last_event_is_no_success_whatever_its_exit_status() {
         let lines: Vec<&str> = text.lines().collect();
         let cut = lines[..lines.len() - 1].join("\n");
         let state = read(&adapter, cut.as_bytes(), b"");
-        let judged = judge::judge(&state, &Ended::Exited(0), false).expect(file);
+        let judged = judge::judge(&state, &Ended::Exited(0), false, false).expect(file);
         assert_eq!(judged.failure, F::Protocol, "{file}");
     }
 }
@@ -311,7 +311,7 @@ proptest! {
         code in 0..256,
     ) {
         let state = read(&adapter, &stdout, &stderr);
-        judge::judge(&state, &Ended::Exited(code), false);
+        judge::judge(&state, &Ended::Exited(code), false, false);
     }
 
     #[test]
@@ -345,7 +345,7 @@ proptest! {
         let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         let mixed: Vec<u8> = order.iter().flat_map(|at| [lines[at % lines.len()], b"\n"].concat()).collect();
         let state = read(&adapter, &mixed, b"");
-        judge::judge(&state, &Ended::Exited(0), false);
+        judge::judge(&state, &Ended::Exited(0), false, false);
     }
 }
 
@@ -367,7 +367,7 @@ fn one_object_in_place_of_lines_is_read_at_its_end() {
 fn judged(name: &str, stdout: &str, stderr: &str, code: i32) -> Option<judge::Judgement> {
     let descriptor = adapter(name);
     let state = read(&descriptor, stdout.as_bytes(), stderr.as_bytes());
-    judge::judge(&state, &Ended::Exited(code), false)
+    judge::judge(&state, &Ended::Exited(code), false, false)
 }
 
 #[test]
