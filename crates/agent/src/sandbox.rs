@@ -145,6 +145,16 @@ pub struct Confinement {
     pub env: BTreeMap<String, String>,
 }
 
+impl Confinement {
+    /// Lists where it may write beside its workspace, for its prompt; nothing where it is not confined.
+    pub fn writable(&self, place: &Place) -> Vec<String> {
+        let Some(profile) = &self.profile else { return Vec::new() };
+        let is_told = |path: &&PathBuf| **path != place.top && *path != place.private.tmp();
+        let tmp = if profile.private.is_empty() { place.private.tmp() } else { Path::new(TMP) };
+        profile.write.iter().filter(is_told).map(|path| text(path)).chain([text(tmp)]).collect()
+    }
+}
+
 /// Directories of sockets of other programs, and what else services leave for all to use.
 const MASKED: &[&str] = &["/run", "/var/run"];
 

@@ -171,3 +171,37 @@ fn beside_each_approval_stands_whether_the_work_was_confined() {
     let why = agentctl(&project, &["why", "YES", "--json"]).ok().json();
     assert!(why["facts"].to_string().contains("the sandbox refused writing /home/me/.npm"), "{why:#}");
 }
+
+#[test]
+fn an_ordinary_user_has_the_same_sandbox() {
+    let project = project("");
+    // Where these tests are root's: copies of the programs where others have a way to, and a project of theirs.
+    let programs = tempfile::tempdir().unwrap();
+    let ours = [("agentctl", env!("CARGO_BIN_EXE_agentctl")), ("agent-daemon", env!("CARGO_BIN_EXE_agent-daemon"))];
+    for (name, from) in ours {
+        fs::copy(from, programs.path().join(name)).unwrap();
+    }
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = if is_root { Command::new("setpriv") } else { Command::new(programs.path().join("agentctl")) };
+    if is_root {
+        for dir in [project.root(), programs.path()] {
+            assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(dir).status().unwrap().success());
+        }
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(programs.path().join("agentctl"));
+    }
+    command.current_dir(project.root()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("HOME", project.path("home")).env("OODATCAA_TRUST_PROJECT", "1");
+    for mode in ["auto", "landlock"] {
+        let mut probe = Command::new(command.get_program());
+        probe.args(command.get_args()).args(["sandbox", "probe", "--json"]).current_dir(project.root());
+        probe.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = finish({
+            probe.env("OODATCAA_SANDBOX", mode);
+            probe
+        });
+        let probes = said.json();
+        assert_eq!((said.code, &probes[0]["ok"]), (0, &true.into()), "{mode}: {probes:#}");
+        let with_namespace = probes[0]["means"].as_str().unwrap().contains("namespace");
+        assert_eq!(with_namespace, mode == "auto" && has_namespaces(), "{probes:#}");
+    }
+}

@@ -78,6 +78,17 @@ fn every_shipped_prompt_holds_the_facts_of_its_task() {
 }
 
 #[test]
+fn a_confined_agent_is_told_where_it_may_write_and_what_to_do_where_that_is_not_enough() {
+    let (_dir, assignment, facts) = whole();
+    let told = |facts: &PromptFacts| render("{{ facts }}", &assignment, facts).expect("renders");
+    let confined = told(&facts);
+    assert!(confined.contains("you can write to `/tmp`, `/home/me/.cache`, and nowhere else"), "{confined}");
+    assert!(confined.contains("Do not try to get round it: if you need more, end with `blocked`"), "{confined}");
+    let free = told(&PromptFacts { writable: Vec::new(), ..facts });
+    assert!(!free.contains("sandbox"), "{free}");
+}
+
+#[test]
 fn every_example_in_a_shipped_prompt_is_a_good_result() {
     for rule in Workflow::shipped().rules() {
         let (_dir, mut assignment, facts) = whole();

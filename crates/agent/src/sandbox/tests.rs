@@ -170,6 +170,22 @@ fn off_is_no_profile_and_what_is_not_built_in_is_refused() {
 }
 
 #[test]
+fn a_prompt_names_where_an_agent_may_write_beside_its_workspace() {
+    let place = place(Program::Agent);
+    let writable = |mode| {
+        let sandbox = Sandbox { mode, allow_write: vec!["/opt/x".into()], ..Sandbox::default() };
+        confine(&sandbox, &place, &Fake::default()).expect("it can be had").writable(&place)
+    };
+    let auto = writable(SandboxMode::Auto);
+    for named in ["/home/me/p/.oodatcaa/runs/P1/7/agent", "/opt/x", "/tmp"] {
+        assert!(auto.contains(&named.to_owned()), "{named}: {auto:?}");
+    }
+    assert!(!auto.contains(&state("p-1/wt/P1").display().to_string()), "{auto:?}");
+    assert!(writable(SandboxMode::Landlock).contains(&place.private.tmp().display().to_string()));
+    assert_eq!(writable(SandboxMode::Off), [""; 0]);
+}
+
+#[test]
 fn caches_of_its_own_lie_in_the_slot_and_without_one_in_its_own_tmp() {
     let env = |caches, place: &Place| {
         let sandbox = Sandbox { caches, ..Sandbox::default() };
