@@ -140,7 +140,20 @@ impl Stores {
         super::repo::make_dir(own.parent().unwrap_or(&own))?;
         let (from, to, own_dir) = (main.to_string_lossy(), target.to_string_lossy(), own.to_string_lossy());
         let into = format!("--separate-git-dir={own_dir}");
-        let clone = ["clone", "-q", "--local", "--no-checkout", "--template=", &into, "--", &from, &to];
+        // Refs are files there, whatever a person has for new repositories, so that an agent gets one of its own.
+        let clone = [
+            "-c",
+            "init.defaultRefFormat=files",
+            "clone",
+            "-q",
+            "--local",
+            "--no-checkout",
+            "--template=",
+            &into,
+            "--",
+            &from,
+            &to,
+        ];
         self.git.looking_from(main).run(&clone)?;
         let git = self.inside(&own, Some(target))?;
         // What was copied are a person's branches; what is known of the remotes is worth more.

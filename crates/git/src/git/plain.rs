@@ -152,9 +152,15 @@ fn render(entries: &[(String, Option<String>)], common: &Path, bare: bool) -> Ve
 const OF_REMOTES: [&str; 5] = ["branch", "credential", "http", "remote", "url"];
 
 /// Writes the configuration of a repository that stands in for another one: how files become content, and, where its
-/// remotes are wanted, those.
-pub(crate) fn for_agent(settings: &[(String, Option<String>)], with_remotes: bool) -> String {
-    let mut text = listed_of(settings, |section| with_remotes || !OF_REMOTES.contains(&section));
+/// remotes are wanted, those. It may keep its refs in tables where the other does not.
+pub(crate) fn for_agent(settings: &[(String, Option<String>)], with_remotes: bool, has_tables: bool) -> String {
+    let is_refs = |name: &str| name.eq_ignore_ascii_case("extensions.refStorage");
+    let others: Settings = settings.iter().filter(|(name, _)| !is_refs(name)).cloned().collect();
+    let mut text = listed_of(&others, |section| with_remotes || !OF_REMOTES.contains(&section));
+    if has_tables {
+        text.push_str(&line("core", None, "repositoryFormatVersion", Some("1")));
+        text.push_str(&line("extensions", None, "refStorage", Some("reftable")));
+    }
     text.push_str(&line("core", None, "bare", Some("false")));
     // The project's own hooks lie in the worktree and are the agent's to heed; those that lie elsewhere are not there.
     let hooks = settings.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case("core.hooksPath"));

@@ -45,6 +45,15 @@ pub(super) fn plain(own: &Path) -> Result<(), GitError> {
             return odd(&own.join(name), "it is not a file");
         }
     }
+    // Whatever else waits for who opens it: an index, a part of one, what is to be merged.
+    for entry in
+        files::list(own, Path::new(""), MOST).map_err(|error| cannot(own, Path::new(""), &error))?.into_iter().flatten()
+    {
+        if entry.kind == Kind::Other {
+            let name = Path::new(&entry.name);
+            files::remove(own, name).map_err(|error| cannot(own, name, &error))?;
+        }
+    }
     let mut seen = 0;
     let mut open = vec![std::path::PathBuf::from("objects"), "refs".into()];
     // Git goes into submodules from the worktree, so nothing may wait there either.

@@ -44,7 +44,7 @@ pub(super) fn tip(refs: &str, branch: &str) -> Option<String> {
     refs.lines().find_map(|line| line.split_once(' ').filter(|(_, of)| *of == name)).map(|(tip, _)| tip.into())
 }
 
-/// Tells whether a repository keeps its refs in tables.
+/// Tells whether a repository of ours keeps its refs in tables.
 pub(super) fn has_tables(git: &Git) -> bool {
     let is_it = |(name, value): &(String, Option<String>)| {
         name.eq_ignore_ascii_case("extensions.refStorage") && value.as_deref() != Some("files")
@@ -114,7 +114,9 @@ pub(super) fn set_up(git: &Git, common: &Path, own: &Path, with_remotes: bool) -
     for dir in ["objects/info", "info"] {
         make_dir(&own.join(dir))?;
     }
-    write("config", plain::for_agent(git.settings(), with_remotes).as_bytes())?;
+    // By what is there: an agent may have its refs kept in another way than it got them.
+    let has_tables = own.join("reftable").is_dir();
+    write("config", plain::for_agent(git.settings(), with_remotes, has_tables).as_bytes())?;
     write("objects/info/alternates", format!("{}\n", common.join("objects").display()).as_bytes())?;
     match files::read_named(&common.join("shallow"), files::RECORD).ok().flatten() {
         Some(shallow) => write("shallow", &shallow),

@@ -7,8 +7,7 @@ use std::{
 };
 
 use super::{
-    check::{self, Heads},
-    give,
+    check, give,
     take::{self, Wrong},
 };
 use crate::{
@@ -31,9 +30,13 @@ fn inside(git: &Git, repository: &Path, checkout: Option<PathBuf>) -> Result<Git
 /// Makes those of an agent's repository.
 pub(super) fn make(git: &Git, admin: &Path, new: &Path) -> Result<()> {
     for (ours, below) in repositories(&admin.join("modules")) {
+        let module = inside(git, &ours, None)?;
+        if give::has_tables(&module) {
+            log::warn!("the submodule {below} keeps its refs in tables; a confined agent cannot commit in it");
+            continue;
+        }
         let own = new.join("modules").join(below);
         make_dir(&own)?;
-        let module = inside(git, &ours, None)?;
         let head = file::text(ours.join("HEAD")).map_err(failed("read", ours.join("HEAD")))?;
         let refs = module.run(&["for-each-ref", "--format=%(objectname) %(refname)"])?;
         give::make(&module, (&ours, &ours), &own, &head, &refs, true)?;
@@ -54,7 +57,10 @@ pub(super) fn receive(git: &Git, admin: &Path, own: &Path, upload_pack: &str) ->
         }
         let module = inside(git, &ours, None)?.to_its_end();
         give::set_up(&module, &ours, &own, true)?;
-        let heads = Heads::of_files(&own, "refs/stash");
+        let heads = match take::heads(&module, &own, upload_pack, "refs/stash") {
+            Ok(heads) => heads,
+            Err(error) => return take::blame(error),
+        };
         let mut wanted = vec!["+refs/heads/*:refs/heads/*", "+refs/remotes/*:refs/remotes/*"];
         if heads.tip.is_some() {
             wanted.push("+refs/stash:refs/stash");
@@ -89,7 +95,7 @@ pub(super) fn link(git: &Git, tree: &Path, admin: &Path, to: &Path, depth: usize
         let below = Path::new("modules").join(&name);
         let (ours, link) = (admin.join(&below), Path::new(&path).join(".git"));
         let is_file = files::look(tree, &link).ok().flatten().is_some_and(|meta| meta.is_file());
-        if !is_file || !is_repository(&ours) {
+        if !is_file || !is_repository(&ours) || !to.join(&below).is_dir() {
             continue;
         }
         let text = format!("gitdir: {}\n", to.join(&below).display());
@@ -130,7 +136,9 @@ fn found(git: &Git, ours: &Path, url: Option<&str>) -> Result<()> {
         settings
             .extend(settings_of.iter().map(|(name, value)| (format!("remote.origin.{name}"), value.map(Into::into))));
     }
-    for (name, text) in [("config", plain::for_agent(&settings, true)), ("HEAD", "ref: refs/heads/main\n".into())] {
+    for (name, text) in
+        [("config", plain::for_agent(&settings, true, false)), ("HEAD", "ref: refs/heads/main\n".into())]
+    {
         let path = ours.join(name);
         file::write(&path, text, Durable::No).map_err(failed("write", &path))?;
     }

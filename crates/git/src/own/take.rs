@@ -48,13 +48,9 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
     let common = git.common().unwrap_or(&checkout.admin).to_owned();
     let (own, name) = (from.own, format!("refs/heads/{}", from.branch));
     give::set_up(&git, &common, own, false)?;
-    let heads = if give::has_tables(&git) {
-        match listed(&git, from, &name) {
-            Ok(heads) => heads,
-            Err(error) => return blame(error),
-        }
-    } else {
-        Heads::of_files(own, &name)
+    let heads = match heads(&git, own, from.upload_pack, &name) {
+        Ok(heads) => heads,
+        Err(error) => return blame(error),
     };
     let is_on_branch = heads.on.as_deref() == Some(name.as_str());
     let began = from.handed.and_then(|handed| handed.tip.clone());
@@ -164,8 +160,12 @@ const READS: [&str; 2] = ["-c", "protocol.file.allow=always"];
 /// Objects that no sound git makes do not come in.
 const SOUND: [&str; 2] = ["-c", "fetch.fsckObjects=true"];
 
-fn listed(git: &Git, from: &From<'_>, name: &str) -> Result<Heads, GitError> {
-    let (program, place) = (format!("--upload-pack={}", from.upload_pack), from.own.to_string_lossy());
+/// Returns what an agent has checked out, and where a ref stands there.
+pub(super) fn heads(git: &Git, own: &Path, upload_pack: &str, name: &str) -> Result<Heads, GitError> {
+    if !own.join("reftable").is_dir() {
+        return Ok(Heads::of_files(own, name));
+    }
+    let (program, place) = (format!("--upload-pack={upload_pack}"), own.to_string_lossy());
     let list = ["ls-remote", "--symref", &program, "--", &place, "HEAD", name];
     let said = git.clone().within(FETCH).run(&[&READS[..], &list].concat())?;
     Ok(Heads::of_list(&said, name))
