@@ -32,6 +32,9 @@ fn what_is_the_agents_own_can_be_written() {
         ),
         ("echo x > /dev/null && cat $P/README.md $ROOM/home/.gitconfig", "", ""),
         ("git add -A && git commit -qm try && git log -1", "", ""),
+        // It is told where, and what to do where that is not enough.
+        ("grep 'you can write to `' $OODATCAA_RUN_DIR/prompt.md | grep /agent", "", ""),
+        ("grep 'Do not try to get round it' $OODATCAA_RUN_DIR/prompt.md", "", ""),
     ]);
 }
 

@@ -94,13 +94,13 @@ impl Place {
         let exe = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
         let socket = |name| world.var(name).map(|value| PathBuf::from(value.strip_prefix("unix://").unwrap_or(value)));
         let sockets = ["XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "DOCKER_HOST"].into_iter().filter_map(socket);
-        let git = layout.root().join(".git");
+        let git = layout.root().ancestors().map(|dir| dir.join(".git")).find(|git| git.is_dir());
         Self {
             program,
             home: world.home().map(Path::to_owned),
             config: world.user_config().and_then(|file| Some(file.parent()?.to_owned())),
             top,
-            git: git.is_dir().then_some(git),
+            git,
             own_git: None,
             run_dir: None,
             slot: None,

@@ -17,7 +17,7 @@ use oodatcaa_agent::{
     self as agent,
     sandbox::{self, Confinement, Disk, OwnPlaces, Place, Private, Program, ThisMachine},
 };
-use oodatcaa_config::{Sandbox, World, sandbox::real};
+use oodatcaa_config::{Commits, Config, Sandbox, World, sandbox::real};
 use oodatcaa_core::{Guarantee, Role, layout::Layout, text::one_line};
 use oodatcaa_fleet::Host;
 use oodatcaa_process::confine::{self, Network, Report};
@@ -51,10 +51,18 @@ impl Who {
         }
     }
 
-    fn program(&self) -> Program {
+    fn program(&self, config: &Config) -> Program {
+        let looks = |role: &Role| {
+            let own = config.roles.get(role);
+            let commits = own.is_some_and(|own| own.commits == Commits::Always || own.change);
+            config
+                .workflow
+                .rule(role)
+                .is_some_and(|rule| rule.done_with_children.is_some() && !commits && !config.workflow.builds(rule))
+        };
         match self {
-            // It looks and plans; what it would change is no change of the task's.
-            Self::Agent(role, _) if *role == Role::PLANNER => Program::Reader,
+            // It looks and plans; what it wants changed becomes tasks.
+            Self::Agent(role, _) if looks(role) => Program::Reader,
             Self::Agent(..) => Program::Agent,
             Self::Gate(..) => Program::Gate,
             Self::Hooks => Program::Hook,
@@ -174,7 +182,7 @@ impl Project {
         let (layout, config) = (self.layout()?, &self.loaded()?.config);
         let mut sandbox = self.sandbox_of(who)?;
         let (world, private) = (World::of_process(), Private::of(&room.run_dir));
-        let mut place = Place::of(who.program(), layout.clone(), room.top.clone(), private, &world, config);
+        let mut place = Place::of(who.program(config), layout.clone(), room.top.clone(), private, &world, config);
         place.run_dir = Some(room.run_dir.clone());
         if let Some(imagined) = &room.imagined {
             place.own_git = Some(imagined.join("git/TASK"));
@@ -342,7 +350,7 @@ pub fn words(all: &[Guarantee]) -> String {
 fn alike(project: &Project) -> Result<Vec<(Who, Vec<String>)>, Failure> {
     let mut groups: Vec<(Sandbox, Program, Who, Vec<String>)> = Vec::new();
     for who in project.everybody()? {
-        let (sandbox, program) = (project.sandbox_of(&who)?, who.program());
+        let (sandbox, program) = (project.sandbox_of(&who)?, who.program(&project.loaded()?.config));
         match groups.iter_mut().find(|(other, kind, ..)| *other == sandbox && *kind == program) {
             Some((.., names)) => names.push(who.words()),
             None => groups.push((sandbox, program, who.clone(), vec![who.words()])),

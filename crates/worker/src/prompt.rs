@@ -21,18 +21,25 @@ fn wrong(reason: String) -> Outcome {
     Outcome::failed(Class::Config, reason)
 }
 
-/// Renders the prompt and writes it to the attempt's directory.
-pub(crate) fn write(run: &Run, prepared: &Prepared, resume: Option<&Resume>) -> Result<(), Outcome> {
+/// Renders the prompt and writes it to the attempt's directory; `writable` is where the agent may write beside its
+/// workspace, where it is confined.
+pub(crate) fn write(
+    run: &Run,
+    prepared: &Prepared,
+    resume: Option<&Resume>,
+    writable: &[String],
+) -> Result<(), Outcome> {
+    let facts = || facts(run, prepared).map(|facts| PromptFacts { writable: writable.to_vec(), ..facts });
     let rendered = match resume {
         None => {
             // What is wrong with the template is said before what is wrong with the facts.
             let template = template(run)?;
-            prompt::render(&template, &run.assignment, &facts(run, prepared)?).map_err(|error| {
+            prompt::render(&template, &run.assignment, &facts()?).map_err(|error| {
                 let path = run.shared.setup.layout.prompt(run.shared.role());
                 wrong(format!("{}: failed to {}", path.display(), chain(&error)))
             })?
         }
-        Some(resume) => prompt::go_on(&run.assignment, &facts(run, prepared)?, &resume.words)
+        Some(resume) => prompt::go_on(&run.assignment, &facts()?, &resume.words)
             .map_err(|error| wrong(format!("failed to {}", chain(&error))))?,
     };
     let path = run.assignment.prompt_file();

@@ -34,7 +34,7 @@ impl Running {
         let mut sandbox = Confined::agent(run)?;
         run.assignment.confined = sandbox.is_on();
         run.assignment.sandboxed = sandbox.replaces_others();
-        prompt::write(run, prepared, resume.as_ref())?;
+        prompt::write(run, prepared, resume.as_ref(), sandbox.writable())?;
         let out = run.assignment.out_dir();
         files::make_dir(run.shared.setup.layout.root(), &out)
             .map_err(|error| cannot_write(&out.display().to_string(), &error.into()))?;

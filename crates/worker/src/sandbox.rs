@@ -23,6 +23,8 @@ pub(crate) struct Confined {
     profile: Option<Profile>,
     /// Variables that belong to it.
     env: BTreeMap<String, String>,
+    /// Where it may write beside its workspace, in words.
+    writable: Vec<String>,
     private: Private,
 }
 
@@ -71,8 +73,15 @@ impl Confined {
 
     fn new(sandbox: &Sandbox, place: Place, dir: &Path) -> Result<Self, Outcome> {
         let refused = |why: String| Outcome::failed(Class::Sandbox, format!("it cannot {why}"));
-        let sandbox::Confinement { profile, env } = sandbox::confine(sandbox, &place, &ThisMachine).map_err(refused)?;
-        Ok(Self { dir: dir.to_owned(), profile, env, private: place.private })
+        let confinement = sandbox::confine(sandbox, &place, &ThisMachine).map_err(refused)?;
+        let writable = confinement.writable(&place);
+        let sandbox::Confinement { profile, env } = confinement;
+        Ok(Self { dir: dir.to_owned(), profile, env, writable, private: place.private })
+    }
+
+    /// Returns where it may write beside its workspace, for its prompt.
+    pub(crate) fn writable(&self) -> &[String] {
+        &self.writable
     }
 
     /// Tells whether anything confines it.
