@@ -192,9 +192,12 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
         Network::All => confine::Network::All,
         Network::None => confine::Network::None,
         Network::Ports(ports) => confine::Network::Ports(ports.clone()),
+        // Neither of them runs under a shim, which keeps the way to the proxy: nothing is stricter.
+        Network::Proxy(_) if matches!(place.program, Program::Git | Program::Hook) => confine::Network::None,
+        Network::Proxy(at) if sandbox.mode == SandboxMode::Auto => confine::Network::Proxy(*at),
         Network::Proxy(_) => {
-            return Err("be kept to a proxy: it is not built in; say network = { ports = [PORT OF THE PROXY] } and \
-                set HTTPS_PROXY for the agent, or network = \"none\""
+            return Err("be kept to a proxy without a namespace: say mode = \"auto\", network = \"none\", or \
+                network = { ports = [PORT OF THE PROXY] } with HTTPS_PROXY set for the agent"
                 .into());
         }
     };
@@ -216,6 +219,11 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
     if sandbox.caches == Caches::Own {
         let below = place.slot.as_deref().unwrap_or(place.private.tmp()).join("cache");
         env.extend(CACHES.map(|(name, part)| (name.to_owned(), text(&below.join(part)))));
+    }
+    if let confine::Network::Proxy(at) = network {
+        let there = format!("http://{}", confine::Network::inside(at));
+        env.extend(PROXIES.map(|name| (name.to_owned(), there.clone())));
+        env.extend(NO_PROXIES.map(|name| (name.to_owned(), "localhost,127.0.0.1,::1".to_owned())));
     }
     let profile = Profile {
         require: sandbox.require.clone(),
@@ -246,6 +254,10 @@ const CACHES: [(&str, &str); 6] = [
     ("XDG_CACHE_HOME", "xdg"),
     ("npm_config_cache", "npm"),
 ];
+
+/// Variables by which programs find a proxy, and know what needs none.
+const PROXIES: [&str; 5] = ["HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "ALL_PROXY"];
+const NO_PROXIES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// The four lists of a profile, before the disk is asked.
 struct Lists {

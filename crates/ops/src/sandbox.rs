@@ -224,6 +224,9 @@ impl Project {
                 let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
                 format!("TCP to port {}, on any host; its own servers too are only reached there", ports.join(", "))
             }
+            Network::Proxy(at) => {
+                format!("the proxy at {at}, which it finds at {}, and its own servers", Network::inside(*at))
+            }
         };
         Ok(SandboxView {
             program: who.words(),
@@ -310,6 +313,10 @@ fn command(profile: Option<confine::Profile>, run_dir: &Path, argv: &[String]) -
         let message = "agent-daemon is not found, beside this program or on PATH; it is what confines";
         return Err(Failure::new(ErrorKind::NotFound, message));
     };
+    // Only the shim of an attempt keeps the way to a proxy.
+    if let Network::Proxy(_) = profile.network {
+        profile.network = Network::None;
+    }
     let written = profile.write(run_dir).map_err(|error| Failure::io("write", run_dir, &error))?;
     let mut command = Command::new(ours);
     command.arg(confine::MODE).arg(written).arg("--").args(argv).stdin(Stdio::inherit());

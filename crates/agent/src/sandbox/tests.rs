@@ -165,8 +165,27 @@ fn off_is_no_profile_and_what_is_not_built_in_is_refused() {
     for mode in [SandboxMode::Bwrap, SandboxMode::Container] {
         assert!(tried(&sandbox(mode)).expect_err("refused").contains("it is not built in"));
     }
-    let proxy = Network::Proxy("127.0.0.1:3128".parse().expect("an address"));
-    assert!(tried(&Sandbox { network: proxy, ..Sandbox::default() }).expect_err("refused").contains("proxy"));
+}
+
+#[test]
+fn who_is_kept_to_a_proxy_is_told_where_it_is_and_what_has_no_shim_reaches_nothing() {
+    let at = "10.0.0.7:3128".parse().expect("an address");
+    let sandbox = Sandbox { network: Network::Proxy(at), ..Sandbox::default() };
+    let made = |program| confine(&sandbox, &place(program), &Fake::default()).expect("it can be had");
+    for program in [Program::Agent, Program::Reader, Program::Gate] {
+        let Confinement { profile, env } = made(program);
+        assert_eq!(profile.expect("confined").network, confine::Network::Proxy(at), "{program:?}");
+        assert_eq!(env["HTTPS_PROXY"], "http://127.0.0.1:3128", "in its own network there is only the loopback");
+        assert!(env["no_proxy"].contains("127.0.0.1"));
+    }
+    for program in [Program::Git, Program::Hook] {
+        let Confinement { profile, env } = made(program);
+        assert_eq!(profile.expect("confined").network, confine::Network::None, "{program:?}");
+        assert!(!env.contains_key("HTTPS_PROXY"));
+    }
+    let plain = Sandbox { mode: SandboxMode::Landlock, ..sandbox };
+    let refused = confine(&plain, &place(Program::Agent), &Fake::default()).expect_err("refused");
+    assert!(refused.contains("without a namespace"), "{refused}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! ```text
 //!   profile.rs   what is asked for, and what a machine can give: pure
 //!   space.rs     a view of the file system of its own     (where the machine allows namespaces)
+//!   proxy.rs     the one way out of a network of its own
 //!   landlock.rs  what may be written, read, signalled, connected to
 //!   seccomp.rs   what Landlock does not see
 //! ```
@@ -15,6 +16,7 @@
 
 mod landlock;
 mod profile;
+mod proxy;
 mod seccomp;
 mod space;
 
@@ -30,6 +32,8 @@ use std::{
 
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
+
+pub(crate) use proxy::Gateway;
 
 pub use profile::{Guarantee, Means, Network, Profile, Report, given};
 
@@ -101,13 +105,22 @@ fn run(profile: &Path, program: &OsString, arguments: Vec<OsString>) -> Result<s
     Err((NOT_EXECUTED, Failed { step: format!("execute {}", Path::new(program).display()), error }))
 }
 
+/// Returns the proxy that a profile keeps its program to, if it does.
+pub(crate) fn proxy_of(profile: &Path) -> io::Result<Option<std::net::SocketAddr>> {
+    Ok(match read(profile)?.network {
+        Network::Proxy(at) => Some(at),
+        _ => None,
+    })
+}
+
+fn read(path: &Path) -> io::Result<Profile> {
+    let text = files::read(Layout::root_of(path), path, files::RECORD)?.ok_or(io::ErrorKind::NotFound)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
 /// Reads the profile, and makes the file of the report while it can still be made.
 fn open(path: &Path) -> Result<(Profile, File), Failed> {
-    let read = files::read(Layout::root_of(path), path, files::RECORD).map_err(io::Error::from).and_then(|text| {
-        let text = text.ok_or(io::ErrorKind::NotFound)?;
-        serde_json::from_slice::<Profile>(&text).map_err(io::Error::from)
-    });
-    let profile = read.map_err(Failed::to(format!("read the profile {}", path.display())))?;
+    let profile = read(path).map_err(Failed::to(format!("read the profile {}", path.display())))?;
     let report = files::create_new(Layout::root_of(&profile.report), &profile.report).map_err(io::Error::from);
     let report = report.map_err(Failed::to(format!("make {}", profile.report.display())))?;
     Ok((profile, report))
@@ -121,7 +134,11 @@ fn write(to: &mut File, report: &Report) -> Result<(), Failed> {
 
 /// Takes from this process what the profile does not leave to it.
 fn confine(profile: &Profile, report: &mut Report) -> Result<(), Failed> {
-    let own_network = profile.network == Network::None;
+    let own_network = matches!(profile.network, Network::None | Network::Proxy(_));
+    let input = match profile.network {
+        Network::Proxy(_) => Some(proxy::Input::take()?),
+        _ => None,
+    };
     if profile.namespace {
         match space::enter(own_network) {
             Ok(()) => report.means.namespace = true,
@@ -138,10 +155,17 @@ fn confine(profile: &Profile, report: &mut Report) -> Result<(), Failed> {
         let error = io::Error::new(io::ErrorKind::Unsupported, first.cannot());
         return Err(Failed { step: format!("give the guarantee {}", all.join(", ")), error });
     }
+    if let (Some(_), false) = (&input, means.namespace) {
+        let error = io::Error::new(io::ErrorKind::Unsupported, "a network of its own needs a namespace");
+        return Err(Failed { step: "keep the program to a proxy".into(), error });
+    }
     if means.namespace {
         space::furnish(profile)?;
         if own_network {
             space::raise_loopback()?;
+        }
+        if let (Some(input), Network::Proxy(proxy)) = (input, &profile.network) {
+            input.listen(Network::inside(*proxy))?;
         }
     }
     // As root, or in a namespace, the program could else undo all of it.

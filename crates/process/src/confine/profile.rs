@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -29,6 +30,16 @@ pub enum Network {
     None,
     /// TCP to these ports, on any host.
     Ports(Vec<u16>),
+    /// Nothing but its own servers and a proxy of the machine, which it finds at [`Network::inside`]. Only a program of
+    /// an attempt, and only in a namespace.
+    Proxy(SocketAddr),
+}
+
+impl Network {
+    /// Returns where a program that is kept to a proxy finds it: in its own network there is only the loopback.
+    pub fn inside(proxy: SocketAddr) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, proxy.port()).into()
+    }
 }
 
 /// What one program may do, in absolute paths.
@@ -104,7 +115,7 @@ impl Means {
 
     /// Tells whether sockets of other programs can be kept away only by making none.
     pub(super) fn forbids_unix(self, network: &Network) -> bool {
-        let abstract_ones = self.landlock >= 6 || *network == Network::None;
+        let abstract_ones = self.landlock >= 6 || matches!(network, Network::None | Network::Proxy(_));
         !(self.namespace && abstract_ones)
     }
 }
@@ -171,7 +182,11 @@ pub fn given(means: Means, profile: &Profile) -> BTreeSet<Guarantee> {
             Guarantee::Environ => domain,
             Guarantee::Processes => landlock >= 6,
             Guarantee::Sockets => true,
-            Guarantee::Network => profile.network != Network::All,
+            Guarantee::Network => match profile.network {
+                Network::All => false,
+                Network::None | Network::Ports(_) => true,
+                Network::Proxy(_) => namespace,
+            },
         })
         .collect()
 }
@@ -189,6 +204,7 @@ mod tests {
     fn what_a_machine_can_give_is_a_table() {
         let plain = Profile::default();
         let nested = Profile { nested: true, ..Profile::default() };
+        let proxied = Profile { network: Network::Proxy(([127, 0, 0, 1], 3128).into()), ..Profile::default() };
         let closed = Profile { network: Network::None, ..Profile::default() };
         let hole = |path: &str| Profile { write: vec!["/p".into()], deny: vec![path.into()], ..Profile::default() };
         let (beside, holes) = (hole("/pq"), hole("/p/q"));
@@ -207,6 +223,8 @@ mod tests {
             (7, false, &beside, "files secrets environ processes sockets"),
             (7, false, &holes, "environ processes sockets"),
             (7, true, &holes, "files metadata secrets environ processes sockets"),
+            (7, true, &proxied, "files metadata secrets environ processes sockets network"),
+            (7, false, &proxied, "files secrets environ processes sockets"),
             (7, true, &closed, "files metadata secrets environ processes sockets network"),
         ] {
             assert_eq!(words(landlock, namespace, profile), expected, "{landlock} {namespace} {profile:?}");

@@ -101,7 +101,7 @@ fn sockets(profile: &Profile, means: Means) -> Result<Vec<SeccompRule>, BackendE
     }
     let none = match &profile.network {
         // A network of its own has nobody else in it.
-        Network::None => !means.namespace,
+        Network::None | Network::Proxy(_) => !means.namespace,
         Network::Ports(_) => means.landlock < 4,
         Network::All => false,
     };

@@ -12,7 +12,9 @@ use std::{
 
 use super::output::Output;
 use crate::{
-    Ended, confine, platform,
+    Ended,
+    confine::{self, Gateway},
+    platform,
     wire::{Start, TAG},
 };
 use oodatcaa_core::layout::Layout;
@@ -25,8 +27,8 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Starts it; answers its process id, by which the watch will reap it, and its output files.
-pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
+/// Starts it; answers its process id, by which the watch will reap it, its output files, and its way to a proxy.
+pub(super) fn launch(start: &Start) -> Result<(u32, Output, Option<Gateway>), Ended> {
     let what = &start.invocation;
     let Some((name, arguments)) = what.argv.split_first() else { return Err(failed("no program given".into())) };
     if !what.cwd.is_dir() {
@@ -37,9 +39,16 @@ pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
         let path = path.display().to_string();
         move |error: io::Error| failed(format!("{path}: {error}"))
     };
-    let input = match &what.stdin {
-        Some(path) => Stdio::from(input_of(path).map_err(named(path))?),
-        None => Stdio::null(),
+    let input = what.stdin.as_ref().map(|path| input_of(path).map_err(named(path))).transpose()?;
+    let proxy = what.confine.as_ref().map(|profile| confine::proxy_of(profile).map_err(named(profile))).transpose()?;
+    let (gateway, input) = match (proxy.flatten(), input) {
+        (Some(proxy), input) => {
+            let at = |error: io::Error| failed(format!("the way to the proxy {proxy}: {error}"));
+            let (gateway, input) = Gateway::new(proxy, input).map_err(at)?;
+            (Some(gateway), Stdio::from(input))
+        }
+        (None, Some(input)) => (None, Stdio::from(input)),
+        (None, None) => (None, Stdio::null()),
     };
     let stdout = append(&what.stdout).map_err(named(&what.stdout))?;
     let stderr = append(&what.stderr).map_err(named(&what.stderr))?;
@@ -65,7 +74,7 @@ pub(super) fn launch(start: &Start) -> Result<(u32, Output), Ended> {
             other => break other.map_err(named(&program))?,
         }
     };
-    Ok((child.id(), Output::new([stdout, stderr], &start.limits)))
+    Ok((child.id(), Output::new([stdout, stderr], &start.limits), gateway))
 }
 
 fn failed(error: String) -> Ended {

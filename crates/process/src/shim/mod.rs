@@ -102,9 +102,11 @@ fn attend(start: &Start, events: &mut EventSource, log: &Log) -> Exit {
         return not_started("the worker was gone".into());
     }
     match launch(start) {
-        Ok((pid, output)) => {
+        Ok((pid, output, gateway)) => {
             report(Report::Started { pid, pgid: pid }, false);
-            Watch::new(pid, output, &start.limits).watch(events, log)
+            let exit = Watch::new(pid, output, &start.limits).watch(events, log);
+            drop(gateway);
+            exit
         }
         Err(ended) => Exit { ended, ..Exit::unknown() },
     }

@@ -20,6 +20,7 @@ use oodatcaa_sys::{identity, project::Identity};
 mod confined;
 mod ends;
 mod gone;
+mod proxied;
 mod stops;
 mod toolchains;
 
