@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use crossbeam_channel::{Receiver, Sender};
 
 use oodatcaa_agent::{self as agent, Agent, sandbox};
-use oodatcaa_config::{AgentConfig, Config, Loaded, Overrides, World, secrets, trust};
+use oodatcaa_config::{AgentConfig, Config, Loaded, Overrides, RoleConfig, World, secrets, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Class, Role, text};
 use oodatcaa_fleet::{
@@ -224,6 +224,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
     if agents.is_empty() {
         return Err(missing.swap_remove(0).1);
     }
+    confined(&config, role, &how, &agents)?;
     let lacks: Vec<_> = missing.into_iter().map(|(name, failure)| (name.to_owned(), failure.sentence())).collect();
     let lacking = lacks.iter().map(|(name, why)| format!("warning: {why}; `{role}` works without `{name}`"));
     let warnings = loaded.warnings.iter().map(|warning| format!("warning: {warning}"));
@@ -255,6 +256,31 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         layout,
         config,
     })
+}
+
+/// Checks that this machine can keep agents, gates and hooks to their sandboxes: said before the first attempt, and
+/// nothing runs with less.
+fn confined(config: &Config, role: &Role, how: &RoleConfig, agents: &[Agent]) -> Result<(), Failure> {
+    let exe = env::current_exe().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
+    let mut tried = Vec::new();
+    let of_agents =
+        agents.iter().map(|agent| (format!("the agent `{}`", agent.name()), config.sandbox(agent.name(), role)));
+    let of_gates = how.gates.iter().map(|gate| (format!("the gate `{gate}`"), config.sandbox_of_gate(role, gate)));
+    let of_hooks = [("`setup` and `teardown`".to_owned(), config.sandbox_of_hooks())];
+    for (who, sandbox) in of_agents.chain(of_gates).chain(of_hooks) {
+        if tried.contains(&sandbox) {
+            continue;
+        }
+        if let Some(why) = sandbox::unable(&sandbox, &exe) {
+            let message = format!("{who} cannot be confined as the configuration asks: {why}");
+            return Err(Failure::new(ErrorKind::ConfigInvalid, message)
+                .hint("see what this machine can keep: agentctl doctor")
+                .hint("or ask for less: `require` in [sandbox] of .oodatcaa/config.toml")
+                .see("sandbox"));
+        }
+        tried.push(sandbox);
+    }
+    Ok(())
 }
 
 /// Opens one agent of a chain; the inner error says what it lacks here, its program or a secret.

@@ -15,10 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oodatcaa_config::{Caches, Config, HomeView, Network, Sandbox, SandboxMode, World};
-use oodatcaa_core::layout::Layout;
+use oodatcaa_config::{Caches, Commits, Config, HomeView, Network, RoleConfig, Sandbox, SandboxMode, World};
+use oodatcaa_core::{RoleRule, layout::Layout};
 use oodatcaa_process::confine::{self, Profile};
 
+mod able;
 mod explain;
 mod hooks;
 mod private;
@@ -26,6 +27,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
+pub use able::unable;
 pub use explain::{Verdict, explain};
 pub use hooks::confine_hooks;
 pub use private::Private;
@@ -44,6 +46,15 @@ pub enum Program {
     Hook,
     /// Our own git, where it reads what an agent has made.
     Git,
+}
+
+impl Program {
+    /// Returns what the agents of a role are. One that plans looks at what there is: what it wants changed becomes tasks.
+    pub fn of_role(rule: &RoleRule, role: &RoleConfig) -> Self {
+        let changes = role.change || role.commits == Commits::Always;
+        let plans = rule.done_with_children.is_some() && !changes;
+        if plans { Self::Reader } else { Self::Agent }
+    }
 }
 
 /// The places of one program.
@@ -176,19 +187,20 @@ const LEFT: &[&str] = &[
 const TMP: &str = "/tmp";
 const SHM: &str = "/dev/shm";
 
-/// Makes the profile of a program. Fails, in words that follow "cannot", where what is asked for cannot be had.
-pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Confinement, String> {
+/// Checks that the means are built in. Fails in words that follow "cannot".
+fn supported(sandbox: &Sandbox) -> Result<(), String> {
     match sandbox.mode {
-        SandboxMode::Off => return Ok(Confinement { profile: None, env: BTreeMap::new() }),
-        SandboxMode::Auto | SandboxMode::Landlock => {}
-        SandboxMode::Bwrap | SandboxMode::Container => {
-            return Err(format!(
-                "be confined by mode \"{0}\": it is not built in; name {0} in `argv` of the agent (agentctl help sandbox) and say mode = \"auto\"",
-                sandbox.mode.as_str()
-            ));
-        }
+        SandboxMode::Off | SandboxMode::Auto | SandboxMode::Landlock => Ok(()),
+        SandboxMode::Bwrap | SandboxMode::Container => Err(format!(
+            "be confined by mode \"{0}\": it is not built in; name {0} in `argv` of the agent (agentctl help sandbox) and say mode = \"auto\"",
+            sandbox.mode.as_str()
+        )),
     }
-    let network = match &sandbox.network {
+}
+
+/// Returns what of the network is left. Fails in words that follow "cannot".
+fn network(sandbox: &Sandbox) -> Result<confine::Network, String> {
+    Ok(match &sandbox.network {
         Network::All => confine::Network::All,
         Network::None => confine::Network::None,
         Network::Ports(ports) => confine::Network::Ports(ports.clone()),
@@ -200,7 +212,16 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
                 network = { ports = [PORT OF THE PROXY] } with HTTPS_PROXY set for the agent"
                 .into());
         }
-    };
+    })
+}
+
+/// Makes the profile of a program. Fails, in words that follow "cannot", where what is asked for cannot be had.
+pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Confinement, String> {
+    if sandbox.mode == SandboxMode::Off {
+        return Ok(Confinement { profile: None, env: BTreeMap::new() });
+    }
+    supported(sandbox)?;
+    let network = network(sandbox)?;
     let namespace = sandbox.mode == SandboxMode::Auto;
     let private: Vec<(PathBuf, PathBuf)> = place.private.covers().map(|(own, at)| (own, at.into())).collect();
     let lists = Lists::of(sandbox, place).settled(sandbox, place, &private, disk);

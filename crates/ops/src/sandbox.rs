@@ -17,7 +17,7 @@ use oodatcaa_agent::{
     self as agent,
     sandbox::{self, Confinement, Disk, OwnPlaces, Place, Private, Program, ThisMachine},
 };
-use oodatcaa_config::{Commits, Config, Sandbox, World, sandbox::real};
+use oodatcaa_config::{Config, Sandbox, World, sandbox::real};
 use oodatcaa_core::{Guarantee, Role, layout::Layout, text::one_line};
 use oodatcaa_fleet::Host;
 use oodatcaa_process::confine::{self, Network, Report};
@@ -52,18 +52,11 @@ impl Who {
     }
 
     fn program(&self, config: &Config) -> Program {
-        let looks = |role: &Role| {
-            let own = config.roles.get(role);
-            let commits = own.is_some_and(|own| own.commits == Commits::Always || own.change);
-            config
-                .workflow
-                .rule(role)
-                .is_some_and(|rule| rule.done_with_children.is_some() && !commits && !config.workflow.builds(rule))
-        };
         match self {
-            // It looks and plans; what it wants changed becomes tasks.
-            Self::Agent(role, _) if looks(role) => Program::Reader,
-            Self::Agent(..) => Program::Agent,
+            Self::Agent(role, _) => match (config.workflow.rule(role), config.roles.get(role)) {
+                (Some(rule), Some(role)) => Program::of_role(rule, role),
+                _ => Program::Agent,
+            },
             Self::Gate(..) => Program::Gate,
             Self::Hooks => Program::Hook,
         }

@@ -35,9 +35,8 @@ impl Confined {
         let agent = shared.agent(&run.lease().by);
         let sandbox = shared.setup.config.sandbox(agent.name(), shared.role());
         needs_slot(run, &sandbox)?;
-        // A planner looks at what there is; what it wants changed becomes tasks.
-        let reads = run.assignment.rule.done_with_children.is_some() && !run.commits();
-        let mut place = Self::place(run, if reads { Program::Reader } else { Program::Agent }, &run.assignment.run_dir);
+        let program = Program::of_role(&run.assignment.rule, &shared.setup.role);
+        let mut place = Self::place(run, program, &run.assignment.run_dir);
         place.top = top(run, &run.assignment.workspace);
         place.own = agent.own_places(run.assignment.home.as_deref());
         if agent.simulated() {

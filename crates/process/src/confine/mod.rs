@@ -57,6 +57,11 @@ pub fn command(profile: &Path, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Returns the version of Landlock that this kernel has; 0 where there is none.
+pub fn landlock() -> u32 {
+    landlock::version(None)
+}
+
 /// A step that failed, in words that go on with "failed to".
 #[derive(Debug)]
 struct Failed {
