@@ -23,14 +23,14 @@ use super::{
     fail::Done,
     ui::{Tone, Ui},
 };
-use oodatcaa_config::{Config, Overrides, World, trust};
+use oodatcaa_config::{Config, Loaded, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Data, Kind, Role, Snapshot, Task, text, why::Explainer};
 use oodatcaa_fleet::{
     Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
     pidfile::{self, State},
 };
-use oodatcaa_ops::{ErrorKind, Failure, exit, quoted};
+use oodatcaa_ops::{ErrorKind, Failure, Project, exit, quoted, sandbox};
 use oodatcaa_process as process;
 use oodatcaa_store::Desk;
 use oodatcaa_sys::files;
@@ -77,7 +77,18 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     ui.line(&Tone::Strong.paint("A simulated sprint: no model is called, nothing leaves this machine."));
     ui.line(&format!("project   {}", layout.root().display()));
 
-    let config = Config::load(&layout, &Overrides::default())?.config;
+    let mut config = Config::load(&layout, &Overrides::default())?;
+    match confinement(&layout, &config)? {
+        Ok(kept) => ui.line(&format!("sandbox   {kept}")),
+        Err(why) => {
+            // A person who wants to see the demo has said so; in a project of theirs nothing would run.
+            project::unconfine(&layout)?;
+            config = Config::load(&layout, &Overrides::default())?;
+            let words = format!("sandbox   off, because this machine cannot keep agents in one: {why}");
+            ui.line(&Tone::Warn.paint(&words));
+        }
+    }
+    let config = config.config;
     let roles: Vec<Role> = config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
     let fleet = Fleet::new(&layout, Host::here(), roles.clone(), config.fleet.shutdown_timeout + config.fleet.grace);
     let store = oodatcaa_store::open(layout.root(), &layout, None, config.fleet.lock_wait)?;
@@ -119,6 +130,22 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
         next_steps(ui, layout.root(), scratch);
     }
     Ok(exit::OK)
+}
+
+/// Says what agents are kept from here; the inner error says why they cannot be.
+fn confinement(layout: &Layout, loaded: &Loaded) -> Result<Result<String, String>, Failure> {
+    let project = Project::at(layout.clone(), loaded.clone());
+    let probes = project.probe()?;
+    let broken = probes.iter().find(|probe| !probe.ok).map(|probe| match &probe.error {
+        Some(error) => error.clone(),
+        None if probe.missing.is_empty() => "what is forbidden could be done (agentctl sandbox probe)".into(),
+        None => sandbox::words(&probe.missing),
+    });
+    Ok(match (broken, probes.first()) {
+        (Some(why), _) => Err(why),
+        (None, None) => Ok("off, as your configuration says".into()),
+        (None, Some(probe)) => Ok(format!("each agent and gate is confined: {}", sandbox::words(&probe.given))),
+    })
 }
 
 struct Demo<'a> {

@@ -46,6 +46,14 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
     Ok(layout)
 }
 
+/// Turns the sandbox off in this project, as its user would.
+pub(super) fn unconfine(layout: &Layout) -> Result<(), Failure> {
+    let path = layout.local_config();
+    fs::write(&path, "[sandbox]\nmode = \"off\"\n").map_err(|error| Failure::io("write", &path, &error))?;
+    trust::trust(layout)?;
+    Ok(())
+}
+
 fn named(dir: &Path) -> Result<PathBuf, Failure> {
     fs::create_dir_all(dir).map_err(|error| Failure::io("create", dir, &error))?;
     let mut entries = fs::read_dir(dir).map_err(|error| Failure::io("read", dir, &error))?;
