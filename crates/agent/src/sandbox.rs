@@ -199,13 +199,13 @@ fn supported(sandbox: &Sandbox) -> Result<(), String> {
 }
 
 /// Returns what of the network is left. Fails in words that follow "cannot".
-fn network(sandbox: &Sandbox) -> Result<confine::Network, String> {
+fn network(sandbox: &Sandbox, program: Program) -> Result<confine::Network, String> {
     Ok(match &sandbox.network {
         Network::All => confine::Network::All,
         Network::None => confine::Network::None,
         Network::Ports(ports) => confine::Network::Ports(ports.clone()),
         // Neither of them runs under a shim, which keeps the way to the proxy: nothing is stricter.
-        Network::Proxy(_) if matches!(place.program, Program::Git | Program::Hook) => confine::Network::None,
+        Network::Proxy(_) if matches!(program, Program::Git | Program::Hook) => confine::Network::None,
         Network::Proxy(at) if sandbox.mode == SandboxMode::Auto => confine::Network::Proxy(*at),
         Network::Proxy(_) => {
             return Err("be kept to a proxy without a namespace: say mode = \"auto\", network = \"none\", or \
@@ -221,7 +221,7 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
         return Ok(Confinement { profile: None, env: BTreeMap::new() });
     }
     supported(sandbox)?;
-    let network = network(sandbox)?;
+    let network = network(sandbox, place.program)?;
     let namespace = sandbox.mode == SandboxMode::Auto;
     let private: Vec<(PathBuf, PathBuf)> = place.private.covers().map(|(own, at)| (own, at.into())).collect();
     let lists = Lists::of(sandbox, place).settled(sandbox, place, &private, disk);

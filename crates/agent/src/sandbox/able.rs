@@ -6,9 +6,9 @@ use std::{
 };
 
 use oodatcaa_config::{Sandbox, SandboxMode};
-use oodatcaa_process::confine::{self, Means, Profile, Report};
+use oodatcaa_process::confine::{self, Means, Network, Profile, Report};
 
-use super::{Private, network, supported};
+use super::{Private, Program, network, supported};
 
 /// Says why this machine cannot keep a sandbox; `None` where it can, or where a person has put it off. `exe` is a program
 /// of ours, which confines itself for it where that is the only way to know.
@@ -16,7 +16,9 @@ pub fn unable(sandbox: &Sandbox, exe: &Path) -> Option<String> {
     if sandbox.mode == SandboxMode::Off {
         return None;
     }
-    let network = match supported(sandbox).and_then(|()| network(sandbox)) {
+    let network = match supported(sandbox).and_then(|()| network(sandbox, Program::Agent)) {
+        // The way to a proxy is a shim's.
+        Ok(Network::Proxy(_)) => Network::None,
         Ok(network) => network,
         Err(why) => return Some(format!("it cannot {why}")),
     };
