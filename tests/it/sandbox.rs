@@ -187,6 +187,24 @@ fn what_confines_a_program_cannot_be_undone_by_it() {
 }
 
 #[test]
+fn a_planner_looks_at_its_worktree_and_writes_nothing_there() {
+    for mode in Mode::all() {
+        let room = Room::new();
+        let looks = "cat README.md; git log --oneline; echo x > planned; git commit -q --allow-empty -m no; \
+                     echo '{\"outcome\":\"done\",\"summary\":\"s\"}' > $OODATCAA_RESULT_FILE";
+        room.config(mode.word(), &BTreeMap::from([("agent", looks.to_owned())]));
+        room.queue_of("A", "needs_plan");
+        let output = room.once_as("planner");
+        assert_eq!(room.task()["status"], "ready", "{}", String::from_utf8_lossy(&output.stderr));
+        let said = fs::read_to_string(room.run_dir("A").join("stdout.log")).expect("a log");
+        assert!(said.contains("hello") && said.contains("first"), "{said}");
+        let refused = fs::read_to_string(room.run_dir("A").join("stderr.log")).expect("a log");
+        let no = if mode == Mode::Namespace { RO } else { NO };
+        assert!(refused.contains("planned") && refused.matches(no).count() >= 2, "{refused}");
+    }
+}
+
+#[test]
 fn gates_are_confined_as_agents_are() {
     let room = Room::new();
     for mode in Mode::all() {

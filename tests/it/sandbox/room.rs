@@ -175,7 +175,12 @@ impl Room {
 
     /// Writes a queue of one task that is ready.
     pub(super) fn queue(&self, id: &str) {
-        let task = json!({"id": id, "title": "make it", "type": "Build", "status": "ready"});
+        self.queue_of(id, "ready");
+    }
+
+    /// Writes a queue of one task.
+    pub(super) fn queue_of(&self, id: &str, status: &str) {
+        let task = json!({"id": id, "title": "make it", "type": "Build", "status": status});
         let limits = json!({"planner": 1, "builder": 1, "tester": 1, "refiner": 1, "integrator": 1});
         let queue = json!({"sprint": 1, "wip_limits": limits, "tasks": [task]});
         let file = self.queue_file();
@@ -202,7 +207,11 @@ impl Room {
     }
 
     pub(super) fn once(&self) -> Output {
-        self.command("agent-daemon").args(["--role", "builder", "--once"]).output().expect("it runs")
+        self.once_as("builder")
+    }
+
+    pub(super) fn once_as(&self, role: &str) -> Output {
+        self.command("agent-daemon").args(["--role", role, "--once"]).output().expect("it runs")
     }
 
     /// The directory of the only attempt on a task.

@@ -151,9 +151,9 @@ const TRIES: &[(&str, &str, &str)] = &[
     ("python3 -c 'import socket; socket.socket(2, 1, 262)'", "not permitted", "not permitted"),
 ];
 
-fn all_tries(namespace: bool) {
+fn all_tries(namespace: bool, most: Option<u32>) {
     let room = Room::new("/var/tmp");
-    let profile = room.profile(namespace);
+    let profile = Profile { most, ..room.profile(namespace) };
     for (script, with, without) in TRIES {
         let expected = if namespace { with } else { without };
         let met = match room.tries(&profile, script) {
@@ -169,13 +169,21 @@ fn all_tries(namespace: bool) {
 #[test]
 fn with_a_namespace_nothing_outside_is_written_read_or_reached() {
     if has_namespaces() {
-        all_tries(true);
+        all_tries(true, None);
     }
 }
 
 #[test]
 fn without_a_namespace_no_more_is_possible_than_the_guarantees_say() {
-    all_tries(false);
+    all_tries(false, None);
+}
+
+#[test]
+fn the_oldest_kernel_that_keeps_all_that_is_usual_keeps_it() {
+    all_tries(false, Some(6));
+    if has_namespaces() {
+        all_tries(true, Some(6));
+    }
 }
 
 #[test]
@@ -215,8 +223,19 @@ fn without_a_network_a_program_reaches_its_own_servers_and_nobody_elses() {
 #[test]
 fn what_cannot_be_given_is_refused_before_anything_runs() {
     let room = Room::new("/var/tmp");
-    for (most, missing) in [(0, "files, secrets, environ, processes"), (2, "files, processes"), (5, "processes")] {
-        let profile = Profile { most: Some(most), ..room.profile(false) };
+    let alone = [
+        (0, "files, secrets, environ, processes"),
+        (1, "files, processes"),
+        (2, "files, processes"),
+        (3, "processes"),
+        (4, "processes"),
+        (5, "processes"),
+    ];
+    let with_namespace = [(0, "environ, processes"), (1, "processes"), (3, "processes"), (5, "processes")];
+    let all = alone.into_iter().map(|(most, missing)| (most, missing, false));
+    let with_namespace = with_namespace.into_iter().filter(|_| has_namespaces());
+    for (most, missing, namespace) in all.chain(with_namespace.map(|(most, missing)| (most, missing, true))) {
+        let profile = Profile { most: Some(most), ..room.profile(namespace) };
         let output = room.run(&profile, &["sh", "-c", "echo ran > ran"]);
         let report = room.report();
         assert_eq!((output.status.code(), report.applied), (Some(125), false), "{report:?}");
@@ -224,6 +243,13 @@ fn what_cannot_be_given_is_refused_before_anything_runs() {
         assert!(error.starts_with(&format!("failed to give the guarantee {missing}: it needs ")), "{error}");
     }
     assert!(!room.at("wt/ran").exists());
+    // Who asks for no more than there is gets it, and what is stricter in the place of the rest.
+    let less = BTreeSet::from([Guarantee::Files, Guarantee::Secrets, Guarantee::Sockets]);
+    let profile = Profile { most: Some(4), require: less, ..room.profile(false) };
+    assert!(room.tries(&profile, "echo ran > ran").is_ok());
+    assert!(room.tries(&profile, "echo x >> $ROOM/work/queue").unwrap_err().contains("Permission denied"));
+    let unix = "python3 -c 'import socket; socket.socket(socket.AF_UNIX)'";
+    assert!(room.tries(&profile, unix).unwrap_err().contains("not permitted"));
 }
 
 #[test]
