@@ -1,7 +1,7 @@
 //! Attempts that cannot leave their room: what an agent with a shell tries there, and how it ends, with a namespace of
 //! its own and with Landlock and seccomp alone, as an ordinary user.
 
-mod room;
+pub(crate) mod room;
 
 use std::{collections::BTreeMap, fs, path::Path};
 

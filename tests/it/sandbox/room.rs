@@ -15,11 +15,11 @@ const NOBODY: u32 = 65_534;
 
 /// Something that is tried, and how it must end: with a namespace, and with Landlock and seccomp alone. Each is a list of
 /// words of which one must be said, parted by `|`; with nothing it must work.
-pub(super) type Try = (&'static str, &'static str, &'static str);
+pub(crate) type Try = (&'static str, &'static str, &'static str);
 
 /// Who makes the tries.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum From {
+pub(crate) enum From {
     Agent,
     Gate,
     Setup,
@@ -28,14 +28,14 @@ pub(super) enum From {
 
 /// The means that confine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Namespace,
     Landlock,
 }
 
 impl Mode {
     /// Those that this machine has.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let has = as_user(Path::new("unshare")).args(["-Urm", "true"]).status().is_ok_and(|status| status.success());
         if !has {
             eprintln!("this machine lets nobody make namespaces: tried with Landlock and seccomp alone");
@@ -43,7 +43,7 @@ impl Mode {
         [Self::Namespace].into_iter().filter(|_| has).chain([Self::Landlock]).collect()
     }
 
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Namespace => "auto",
             Self::Landlock => "landlock",
@@ -52,7 +52,7 @@ impl Mode {
 }
 
 /// Makes a command of an ordinary user's, also where the tests run as root.
-pub(super) fn as_user(program: &Path) -> Command {
+pub(crate) fn as_user(program: &Path) -> Command {
     if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         let who = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()];
@@ -62,15 +62,15 @@ pub(super) fn as_user(program: &Path) -> Command {
     Command::new(program)
 }
 
-pub(super) struct Room {
+pub(crate) struct Room {
     dir: tempfile::TempDir,
     _sockets: Vec<UnixListener>,
     /// More of the configuration.
-    pub(super) more: String,
+    pub(crate) more: String,
 }
 
 impl Room {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Not below `/tmp`, which an agent has one of its own of.
         let dir = tempfile::Builder::new().prefix("room-").tempdir_in("/var/tmp").expect("a directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("ours");
@@ -113,27 +113,27 @@ impl Room {
         room
     }
 
-    pub(super) fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(super) fn project(&self) -> PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.at("p")
     }
 
     /// Plants a socket that everybody may connect to; it answers nobody.
-    pub(super) fn listens(&mut self, at: &Path) {
+    pub(crate) fn listens(&mut self, at: &Path) {
         let socket = UnixListener::bind(at).expect("bound");
         fs::set_permissions(at, fs::Permissions::from_mode(0o777)).expect("ours");
         self._sockets.push(socket);
     }
 
     /// A command of the user's in the project, with a short environment.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let own = self.at("bin").join(program);
         let mut command = as_user(if own.exists() { &own } else { Path::new(program) });
         command
@@ -148,14 +148,14 @@ impl Room {
         command
     }
 
-    pub(super) fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = self.command("git").args(args).output().expect("git");
         assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     /// Writes the configuration, in which these commands are the agent, the gate, `setup` and `teardown`.
-    pub(super) fn config(&self, mode: &str, runs: &BTreeMap<&str, String>) {
+    pub(crate) fn config(&self, mode: &str, runs: &BTreeMap<&str, String>) {
         let of = |who: &str| runs.get(who).cloned().unwrap_or_else(|| "true".into());
         // A literal text of TOML, and a shell's own quotes inside of it.
         let argv = |who: &str| format!("['sh', '-c', '''{}''']", of(who));
@@ -174,12 +174,12 @@ impl Room {
     }
 
     /// Writes a queue of one task that is ready.
-    pub(super) fn queue(&self, id: &str) {
+    pub(crate) fn queue(&self, id: &str) {
         self.queue_of(id, "ready");
     }
 
     /// Writes a queue of one task.
-    pub(super) fn queue_of(&self, id: &str, status: &str) {
+    pub(crate) fn queue_of(&self, id: &str, status: &str) {
         let task = json!({"id": id, "title": "make it", "type": "Build", "status": status});
         let limits = json!({"planner": 1, "builder": 1, "tester": 1, "refiner": 1, "integrator": 1});
         let queue = json!({"sprint": 1, "wip_limits": limits, "tasks": [task]});
@@ -190,32 +190,32 @@ impl Room {
         }
     }
 
-    pub(super) fn queue_file(&self) -> PathBuf {
+    pub(crate) fn queue_file(&self) -> PathBuf {
         self.at("p/.oodatcaa/work/SPRINT_QUEUE.json")
     }
 
-    pub(super) fn task(&self) -> Value {
+    pub(crate) fn task(&self) -> Value {
         let queue: Value = serde_json::from_slice(&fs::read(self.queue_file()).expect("there")).expect("JSON");
         queue["tasks"][0].clone()
     }
 
     /// The events of a kind.
-    pub(super) fn events(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn events(&self, kind: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.at("p/.oodatcaa/work/events.jsonl")).unwrap_or_default();
         let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         all.filter(|event| event["type"] == format!("oodatcaa.{kind}.v1")).collect()
     }
 
-    pub(super) fn once(&self) -> Output {
+    pub(crate) fn once(&self) -> Output {
         self.once_as("builder")
     }
 
-    pub(super) fn once_as(&self, role: &str) -> Output {
+    pub(crate) fn once_as(&self, role: &str) -> Output {
         self.command("agent-daemon").args(["--role", role, "--once"]).output().expect("it runs")
     }
 
     /// The directory of the only attempt on a task.
-    pub(super) fn run_dir(&self, id: &str) -> PathBuf {
+    pub(crate) fn run_dir(&self, id: &str) -> PathBuf {
         let runs = self.at("p/.oodatcaa/runs").join(id);
         let mut found: Vec<PathBuf> =
             fs::read_dir(&runs).expect("runs").map(|one| one.expect("listed").path()).collect();
@@ -225,7 +225,7 @@ impl Room {
 
     /// Has the tries made in a real attempt, and checks how each ended.
     #[track_caller]
-    pub(super) fn tries(&self, who: From, mode: Mode, tries: &[Try]) {
+    pub(crate) fn tries(&self, who: From, mode: Mode, tries: &[Try]) {
         let runner = self.write_tries(tries);
         let id = format!("{mode:?}-{}", who as u8);
         let runner = format!("exec sh {}", runner.display());
