@@ -422,3 +422,46 @@ fn a_confined_tree_is_known_stopped_and_gone_with_its_worker() {
         eventually("nothing of it is left", || (up() == 0).then_some(()));
     }
 }
+
+#[test]
+fn who_is_kept_to_a_proxy_reaches_that_and_its_own_servers_alone() {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{Shutdown, TcpListener},
+        thread,
+    };
+    if !Mode::all().contains(&Mode::Namespace) {
+        return;
+    }
+    let [proxy, board] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [at, other] = [&proxy, &board].map(|listener| listener.local_addr().expect("bound").port());
+    // The agent's and the gate's.
+    let served = thread::spawn(move || {
+        for connection in proxy.incoming().take(2) {
+            let mut connection = connection.expect("a connection");
+            connection.read_exact(&mut [0; 4]).expect("four bytes");
+            connection.write_all(b"an answer").expect("written");
+            connection.shutdown(Shutdown::Both).expect("ended");
+        }
+    });
+    let mut room = Room::new();
+    room.more = format!("network = {{ proxy = \"127.0.0.1:{at}\" }}\n");
+    let asks = "python3 -c 'import os, socket; s = socket.create_connection((\"127.0.0.1\", int(os.environ[\"HTTPS_PROXY\"].rsplit(\":\", 1)[1])), 5); \
+                s.sendall(b\"hey!\"); assert s.recv(99) == b\"an answer\"'";
+    let board = format!("python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {other}), 5)'");
+    let board: &'static str = board.leak();
+    let tries: [Try; 4] = [
+        (asks, "", ""),
+        (board, "refused", ""),
+        ("python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 443), 5)'", "unreachable", ""),
+        (
+            "python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 0)); socket.create_connection(s.getsockname(), 5)'",
+            "",
+            "",
+        ),
+    ];
+    for who in [From::Agent, From::Gate] {
+        room.tries(who, Mode::Namespace, &tries);
+    }
+    served.join().expect("both were served");
+}
