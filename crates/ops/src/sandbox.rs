@@ -324,6 +324,20 @@ fn not_confined(why: &str) -> Failure {
         .see("sandbox")
 }
 
+/// Lists what is required where nobody says otherwise and this machine cannot give: asked by confining a program that
+/// does nothing. `None` where that is not known.
+pub fn lacking() -> Option<BTreeSet<Guarantee>> {
+    let made = Made::new().ok()?;
+    let run_dir = made.room().run_dir;
+    let profile =
+        confine::Profile { write: vec![made.private.tmp().to_owned()], namespace: true, ..confine::Profile::default() };
+    let mut command = command(Some(profile), &run_dir, &["true".to_owned()]).ok()?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+    let report = Report::read(&run_dir).ok()??;
+    let required = Sandbox::default().require;
+    report.applied.then(|| required.difference(&report.guarantees).copied().collect())
+}
+
 /// Returns what to set for a path that is refused; nothing for what nobody may have.
 fn hint(layout: Option<&Layout>, path: &Path, write: bool) -> Option<String> {
     let layout = layout?;

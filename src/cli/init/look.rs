@@ -3,15 +3,20 @@
 //! Only looks: nothing of the project is run and nothing is written. A gate whose program or module is missing is not
 //! proposed: every task would fail at it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::known::{KNOWN, Known};
 use crate::cli::gate;
 use oodatcaa_agent::find_program;
+use oodatcaa_core::Guarantee;
+use oodatcaa_ops::sandbox;
 use oodatcaa_sys::files;
 
 /// What was found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     /// The top of the git work tree around the directory.
     pub(super) git: Option<PathBuf>,
@@ -21,6 +26,8 @@ pub(super) struct Found {
     pub(super) untried: Vec<(Test, String)>,
     /// Agent programs on the search path, the one to take first first.
     pub(super) agents: Vec<(&'static Known, PathBuf)>,
+    /// What this machine cannot keep from agents, of what is required where nobody says otherwise.
+    pub(super) lacking: BTreeSet<Guarantee>,
 }
 
 /// A way to test a project.
@@ -46,7 +53,8 @@ pub(super) fn look(root: &Path, search_path: &str) -> Found {
             None => runnable.push(test),
         }
     }
-    Found { git, tests: runnable, untried, agents }
+    let lacking = sandbox::lacking().unwrap_or_default();
+    Found { git, tests: runnable, untried, agents, lacking }
 }
 
 fn tests(root: &Path) -> Vec<Test> {

@@ -120,7 +120,7 @@ impl Plan {
         before: &Config,
     ) -> Result<(), Failure> {
         let (agent, known) = self.choose(found, wanted, before)?;
-        let content = text::config(agent.as_deref(), known, &found.tests, &before.workflow, found.git.is_some());
+        let content = text::config(agent.as_deref(), known, found, &before.workflow);
         let named = agent.as_ref().map_or("no agent".into(), |agent| format!("agent `{agent}`"));
         let gate = found.tests.first().map_or("no gate", |_| "gate `test`");
         self.file(layout, layout.config(), format!("{named}, {gate}"), content);

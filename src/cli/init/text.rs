@@ -3,25 +3,24 @@
 use minijinja::{Environment, Value, context, syntax::SyntaxConfig, value::Serde};
 use serde_json::json;
 
-use super::{known::Known, look::Test};
+use super::{known::Known, look::Found};
+use oodatcaa_config::Sandbox;
 use oodatcaa_core::Workflow;
 
 /// Lines that keep what a machine writes out of git, below what they are for.
 const IGNORED: &str = include_str!("gitignore");
 
 /// Writes the project's configuration, for an agent of this name, which may be one that we know.
-pub(super) fn config(
-    agent: Option<&str>,
-    known: Option<&Known>,
-    tests: &[Test],
-    workflow: &Workflow,
-    git: bool,
-) -> String {
+pub(super) fn config(agent: Option<&str>, known: Option<&Known>, found: &Found, workflow: &Workflow) -> String {
+    let Found { tests, git, lacking, .. } = found;
+    let git = git.is_some();
+    let lacks: Vec<String> = lacking.iter().map(|one| format!("{} ({})", one.as_str(), one.cannot())).collect();
+    let kept: Vec<&str> = Sandbox::default().require.difference(lacking).map(|one| one.as_str()).collect();
     let roles: Vec<String> = workflow.rules().iter().map(|rule| rule.role.to_string()).collect();
     let (entry, result) = (known.map(self::agent), known.is_some_and(|known| known.result));
     render(
         include_str!("config.toml.jinja"),
-        context! { agent, entry, tests => Value::from(Serde(tests)), roles => Value::from(Serde(roles)), git, result },
+        context! { agent, entry, tests => Value::from(Serde(tests)), roles => Value::from(Serde(roles)), git, result, lacks, kept },
     )
 }
 
@@ -71,9 +70,12 @@ pub(crate) fn gitignore(old: &str) -> (Vec<&'static str>, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::known::KNOWN, *};
+    use super::{
+        super::{known::KNOWN, look::Test},
+        *,
+    };
     use oodatcaa_config::{Config, Overrides, World};
-    use oodatcaa_core::layout::Layout;
+    use oodatcaa_core::{Guarantee, Role, layout::Layout};
 
     fn loads(text: &str) -> oodatcaa_config::Loaded {
         let directory = tempfile::tempdir().expect("a directory");
@@ -90,9 +92,11 @@ mod tests {
             Test { kind: "make", file: "Makefile", argv: vec!["make", "test"] },
             Test { kind: "Rust", file: "Cargo.toml", argv: vec!["cargo", "test"] },
         ];
+        let (tests, git) = (tests.into(), Some("/p".into()));
+        let found = Found { git, tests, ..Found::default() };
         let shipped = Workflow::shipped();
         for known in KNOWN.iter() {
-            let loaded = loads(&config(Some(&known.name), Some(known), &tests, &shipped, true));
+            let loaded = loads(&config(Some(&known.name), Some(known), &found, &shipped));
             assert_eq!(loaded.warnings, Vec::<String>::new());
             let agent = &loaded.config.agents[&known.name];
             assert_eq!((agent.adapter.as_ref(), &agent.permissions), (Some(&known.name), &known.permissions));
@@ -100,9 +104,20 @@ mod tests {
             assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
         }
         for agent in [None, Some("sim")] {
-            let loaded = loads(&config(agent, None, &[], &shipped, false));
+            let loaded = loads(&config(agent, None, &Found::default(), &shipped));
             assert_eq!(loaded.warnings, Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn what_a_machine_cannot_keep_is_said_and_no_role_waits_for_it() {
+        let found = Found { lacking: [Guarantee::Processes].into(), ..Found::default() };
+        let text = config(None, None, &found, &Workflow::shipped());
+        assert!(text.contains("# This machine cannot keep: processes (it needs Landlock 6 (Linux 6.12))."), "{text}");
+        let required = loads(&text).config.sandbox("", &Role::BUILDER).require;
+        assert!(required.contains(&Guarantee::Files) && !required.contains(&Guarantee::Processes), "{required:?}");
+        let whole = loads(&config(None, None, &Found::default(), &Workflow::shipped())).config;
+        assert_eq!(whole.sandbox("", &Role::BUILDER), Sandbox::default());
     }
 
     #[test]
