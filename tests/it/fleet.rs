@@ -308,7 +308,7 @@ fn starting_a_paused_role_is_a_humans_word_that_it_may_work_again() {
     Said::from(trust.output().expect("runs")).exits(0);
     let mut by_agent = project.command(&binary("agentctl"));
     by_agent.env("OODATCAA_TASK_ID", "T1").args(["fleet", "start", "builder", "--backend", "process"]);
-    Said::from(by_agent.output().expect("runs")).exits(0);
+    Said::from(by_agent.output().expect("runs")).exits(5);
     assert!(!read().contains("worker.resumed"), "an agent is no human");
     project.fleet("restart", &["builder"]).exits(0).says("was paused and works again");
     let resumed = read().lines().filter(|line| line.contains("worker.resumed")).map(str::to_owned).collect::<Vec<_>>();
