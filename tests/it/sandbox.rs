@@ -3,7 +3,7 @@
 
 pub(crate) mod room;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use crate::support::eventually;
 use room::{From, Mode, Room, Try};
@@ -184,6 +184,34 @@ fn what_confines_a_program_cannot_be_undone_by_it() {
         ("mount -t tmpfs none /mnt", no, no),
         ("mount -o remount,rw /", no, no),
     ]);
+}
+
+/// The recipe of docs/sandbox.md, to the letter.
+#[test]
+fn bwrap_around_an_agent_hides_other_processes_from_it() {
+    let bwrap = Mode::all().contains(&Mode::Namespace).then(|| Command::new("bwrap").arg("--version").output());
+    if !bwrap.is_some_and(|output| output.is_ok()) {
+        return;
+    }
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sandbox.md")).expect("the page");
+    let recipe = page.lines().find(|line| line.starts_with("argv = [\"bwrap\"")).expect("a recipe");
+    let (recipe, _) = recipe.rsplit_once("\"mine\"]").expect("around an agent");
+    let mut room = Room::new();
+    room.more = "[agents.mine.sandbox]\nnested = true\n".into();
+    let tries = "echo x > own && git add -A && git commit -qm own; ls /proc | grep -c '^[0-9]'; \
+                 echo x >> $OODATCAA_PROJECT/README.md; cat $HOME/.ssh/id_ed25519";
+    room.config("auto", &BTreeMap::from([("agent", tries.to_owned())]));
+    let text = fs::read_to_string(room.at("p/.oodatcaa/config.toml")).expect("there");
+    let text = text.replace("[agents.mine]\nargv = [", &format!("[agents.mine]\n{recipe}"));
+    fs::write(room.at("p/.oodatcaa/config.toml"), text).expect("written");
+    room.queue("A");
+    let output = room.once();
+    assert_eq!(room.git(&["log", "-1", "--format=%s", "feat/A-make-it"]), "own", "{output:?}");
+    let [said, refused] =
+        ["stdout.log", "stderr.log"].map(|name| fs::read_to_string(room.run_dir("A").join(name)).expect(name));
+    let processes: usize = said.trim().parse().expect("a number");
+    assert!(processes < 10, "{said}");
+    assert!(refused.contains(RO) && !said.contains("secret") && refused.contains("id_ed25519"), "{refused}");
 }
 
 #[test]
