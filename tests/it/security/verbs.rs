@@ -34,6 +34,10 @@ pub(super) const LOOKING: &[&str] = &[
     "agent show script",
     "config show",
     "fleet status",
+    "sandbox show",
+    "sandbox explain file.txt",
+    "sandbox probe",
+    "sandbox apparmor",
     "task list --all",
     "task show A",
     "task why A",
@@ -79,6 +83,7 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("fleet restart", "leaves workers running; tests/it/fleet.rs"),
     ("fleet install", "writes units of this user; tests/systemd"),
     ("fleet uninstall", "removes units of this user; tests/systemd"),
+    ("sandbox run", "runs what a person names; tests/it/cli/sandbox.rs"),
     ("help", "a topic is among those that look"),
 ];
 
