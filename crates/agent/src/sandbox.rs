@@ -187,17 +187,6 @@ const LEFT: &[&str] = &[
 const TMP: &str = "/tmp";
 const SHM: &str = "/dev/shm";
 
-/// Checks that the means are built in. Fails in words that follow "cannot".
-fn supported(sandbox: &Sandbox) -> Result<(), String> {
-    match sandbox.mode {
-        SandboxMode::Off | SandboxMode::Auto | SandboxMode::Landlock => Ok(()),
-        SandboxMode::Bwrap | SandboxMode::Container => Err(format!(
-            "be confined by mode \"{0}\": it is not built in; name {0} in `argv` of the agent (agentctl help sandbox) and say mode = \"auto\"",
-            sandbox.mode.as_str()
-        )),
-    }
-}
-
 /// Returns what of the network is left. Fails in words that follow "cannot".
 fn network(sandbox: &Sandbox, program: Program) -> Result<confine::Network, String> {
     Ok(match &sandbox.network {
@@ -220,7 +209,6 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
     if sandbox.mode == SandboxMode::Off {
         return Ok(Confinement { profile: None, env: BTreeMap::new() });
     }
-    supported(sandbox)?;
     let network = network(sandbox, place.program)?;
     let namespace = sandbox.mode == SandboxMode::Auto;
     let private: Vec<(PathBuf, PathBuf)> = place.private.covers().map(|(own, at)| (own, at.into())).collect();

@@ -233,8 +233,8 @@ section! {
     pub struct Sandbox = "sandbox"
         with (AGENT_SANDBOX = "agents.*.sandbox", ROLE_SANDBOX = "roles.*.sandbox", GATE_SANDBOX = "gates.*.sandbox") {
         /// `auto`: namespaces where the machine allows them, Landlock and seccomp. `landlock`: no namespace is tried.
-        /// `bwrap`, `container`: inside of these. `off`: nothing is confined; only you can say so, it is never what is
-        /// left when something fails.
+        /// `off`: nothing is confined; only you can say so, it is never what is left when something fails. bwrap or a
+        /// container around an agent stands in its `argv`: docs/sandbox.md.
         mode: SandboxMode, Choice(SandboxMode::WORDS), Ignored = "auto";
         /// What programs must not be able to do: write `files` outside of their places, change the `metadata` of other
         /// files, read `secrets`, read the `environ` and memory of other processes, signal or slow down other
@@ -272,10 +272,6 @@ words! {
         Auto = "auto",
         /// The same without namespaces.
         Landlock = "landlock",
-        /// Inside of bwrap.
-        Bwrap = "bwrap",
-        /// Inside of a container.
-        Container = "container",
         /// Nothing: a person said so.
         Off = "off",
     }

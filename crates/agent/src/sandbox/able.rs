@@ -8,7 +8,7 @@ use std::{
 use oodatcaa_config::{Sandbox, SandboxMode};
 use oodatcaa_process::confine::{self, Means, Network, Profile, Report};
 
-use super::{Private, Program, network, supported};
+use super::{Private, Program, network};
 
 /// Says why this machine cannot keep a sandbox; `None` where it can, or where a person has put it off. `exe` is a program
 /// of ours, which confines itself for it where that is the only way to know.
@@ -16,7 +16,7 @@ pub fn unable(sandbox: &Sandbox, exe: &Path) -> Option<String> {
     if sandbox.mode == SandboxMode::Off {
         return None;
     }
-    let network = match supported(sandbox).and_then(|()| network(sandbox, Program::Agent)) {
+    let network = match network(sandbox, Program::Agent) {
         // The way to a proxy is a shim's.
         Ok(Network::Proxy(_)) => Network::None,
         Ok(network) => network,

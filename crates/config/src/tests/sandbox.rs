@@ -76,7 +76,7 @@ fn a_word_that_nobody_knows_is_a_fault_with_its_place_and_what_there_is() {
     let at = "~/home/.config/oodatcaa/config.toml";
     for (n, expected) in [
         "2:1: `sandbox.require` contains `everything` is no guarantee; there are: files, metadata, secrets, environ, processes, sockets, network",
-        "3:1: `sandbox.mode` is `docker`; expected one of: auto, landlock, bwrap, container, off",
+        "3:1: `sandbox.mode` is `docker`; expected one of: auto, landlock, off",
         "4:13: `sandbox.network` is a table of `port`; expected \"all\", \"none\", { ports = [443] } or { proxy = \"127.0.0.1:3128\" }",
         "5:1: `sandbox.home` is `none`; expected one of: all, listed",
         "6:1: `sandbox.allow_writes` is not a known key; did you mean `allow_write`?",
