@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command, sync::Arc, time::Instant};
 
 use oodatcaa_core::{RunName, Status, Task, TaskId, Token, layout::Layout};
-use oodatcaa_git::{Config, Mode, UPLOAD_PACK, Workspace};
+use oodatcaa_git::{Config, Mode, Workspace};
 
 use crate::{
     support::{Spread, rounds, timed},
@@ -41,7 +41,13 @@ pub(crate) fn own(table: &mut Table) {
     run(&root, &["commit", "-q", "-m", "first"]);
     let layout = Layout::new(&root);
     let state = dir.path().join("state").to_string_lossy().into_owned();
-    let config = Config { mode: Mode::Worktree, root: Some(state), disk_min: 0, ..Config::default() };
+    let config = Config {
+        mode: Mode::Worktree,
+        root: Some(state),
+        disk_min: 0,
+        confine: oodatcaa_config::Confine::Nothing,
+        ..Config::default()
+    };
     let task = Task::new(TaskId::parse("T1").expect("an id"), Status::READY);
     let run_dir = layout.run(&task.id, &RunName::of(Token(1)));
     let workspace =
@@ -53,18 +59,18 @@ pub(crate) fn own(table: &mut Table) {
         floor.push(timed(&mut git(&root, &["worktree", "add", "-q", "--detach", &place])));
         run(&root, &["worktree", "remove", "--force", &place]);
         let begun = Instant::now();
-        workspace.hand_out(&layout).expect("handed out");
+        workspace.hand_out(&layout, &config).expect("handed out");
         let handed = millis(begun);
         fs::write(at.join("src/part0/file0.rs"), format!("// round {n}\n")).expect("written");
         run(&at, &["commit", "-q", "-a", "-m", "a change"]);
         let begun = Instant::now();
-        workspace.take_in(&layout, UPLOAD_PACK).expect("taken in").expect("it was handed out");
+        workspace.take_in(&layout, &config).expect("taken in").expect("it was handed out");
         both.push(handed + millis(begun));
         out.push(handed);
         // An agent that commits nothing, as a tester does.
         let begun = Instant::now();
-        workspace.hand_out(&layout).expect("handed out");
-        workspace.take_in(&layout, UPLOAD_PACK).expect("taken in").expect("it was handed out");
+        workspace.hand_out(&layout, &config).expect("handed out");
+        workspace.take_in(&layout, &config).expect("taken in").expect("it was handed out");
         idle.push(millis(begun));
     }
     let floor = Spread::of(floor);

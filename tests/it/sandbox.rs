@@ -493,3 +493,22 @@ fn who_is_kept_to_a_proxy_reaches_that_and_its_own_servers_alone() {
     }
     served.join().expect("both were served");
 }
+
+#[test]
+fn git_that_reads_what_an_agent_made_may_do_nothing_else() {
+    let room = Room::new();
+    for mode in Mode::all() {
+        room.tries(
+            From::Git,
+            mode,
+            &[
+                ("echo x >> $P/.oodatcaa/work/SPRINT_QUEUE.json", RO, NO),
+                ("echo x >> $P/.git/config", RO, NO),
+                ("echo x >> ~/.bashrc", RO, NO),
+                ("cat ~/.ssh/id_ed25519", "No such file|ermission denied", NO),
+                ("kill -0 $WORKER", "not permitted", "not permitted"),
+                ("cat /proc/$WORKER/environ", "ermission denied|not permitted", "ermission denied|not permitted"),
+            ],
+        );
+    }
+}

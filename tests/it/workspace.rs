@@ -14,7 +14,7 @@ use std::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Lease, Role, RunName, Status, Task, TaskId, Token};
 use oodatcaa_git::{
-    Author, Config, KeepReason, Mode, Refs, UPLOAD_PACK, Workspace, WorkspaceError, diff, mode_for,
+    Author, Config, KeepReason, Mode, Refs, Workspace, WorkspaceError, diff, mode_for,
     prune::{self, PrunePolicy},
     restart::{self, Anew},
     trailers,
@@ -136,7 +136,13 @@ fn builder() -> Author {
 fn a_child_prepares() {
     let Ok(words) = std::env::var("OODATCAA_TEST_PREPARE") else { return };
     let words: Vec<&str> = words.split('\n').collect();
-    let config = Config { mode: Mode::Worktree, root: Some(words[1].into()), disk_min: 0, ..Config::default() };
+    let config = Config {
+        mode: Mode::Worktree,
+        root: Some(words[1].into()),
+        disk_min: 0,
+        confine: oodatcaa_config::Confine::Nothing,
+        ..Config::default()
+    };
     let token = Token(words[3].parse().unwrap());
     let made = prepare(&Layout::new(words[0]), &config, &task(words[2], "the same title"), token);
     fs::write(words[4], made.unwrap().path().display().to_string()).unwrap();

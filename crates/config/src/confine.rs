@@ -8,9 +8,17 @@ use std::{
     sync::Arc,
 };
 
-/// Writes the profile of a command for the worktree, its first argument, into the directory of its run, the second; says
-/// why where there can be none.
-type Confines = dyn Fn(&Path, &Path) -> Result<Confined, String> + Send + Sync;
+/// Writes the profile of a command into the directory of its run, the second argument; says why where there can be none.
+type Confines = dyn Fn(Confinee<'_>, &Path) -> Result<Confined, String> + Send + Sync;
+
+/// What is confined.
+#[derive(Clone, Copy, Debug)]
+pub enum Confinee<'a> {
+    /// A command of the project's in this worktree.
+    Hook(&'a Path),
+    /// Our own git, which reads this repository of an agent's.
+    Git(&'a Path),
+}
 
 /// How `setup`, `teardown` and whatever else runs in a worktree is confined. Who loads a configuration says it: a
 /// configuration does not know what confines.
@@ -55,12 +63,12 @@ impl PartialEq for Confine {
 }
 
 impl Confine {
-    /// Confines a command that is about to run for a worktree; `None` where it runs with every right of its user.
-    pub fn confine(&self, worktree: &Path, run_dir: &Path) -> Result<Option<Confined>, String> {
+    /// Confines a command that is about to run; `None` where it runs with every right of its user.
+    pub fn confine(&self, what: Confinee<'_>, run_dir: &Path) -> Result<Option<Confined>, String> {
         match self {
             Self::Unknown => Err("nobody has said how it is confined".into()),
             Self::Nothing => Ok(None),
-            Self::By(confine) => confine(worktree, run_dir).map(Some),
+            Self::By(confine) => confine(what, run_dir).map(Some),
         }
     }
 }

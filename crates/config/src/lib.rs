@@ -49,7 +49,7 @@ pub mod trust;
 mod values;
 mod world;
 
-pub use confine::{Confine, Confined};
+pub use confine::{Confine, Confined, Confinee};
 pub use describe::schema;
 pub use fault::{ConfigError, Fault, Origin};
 pub use keys::{

@@ -15,6 +15,7 @@ use super::{
     Config,
     fault::{Result, WorkspaceError, failed},
 };
+use oodatcaa_config::Confinee;
 use oodatcaa_core::{environment, text};
 use oodatcaa_process::{self as process, confine};
 use oodatcaa_sys::{command, files, tail};
@@ -49,7 +50,10 @@ pub(super) fn run(hook: &'static str, argv: &[String], config: &Config, place: &
     // Of an earlier run of the same attempt, which was interrupted.
     out.set_len(0).map_err(failed("write", &log))?;
     let also = out.try_clone().map_err(failed("write", &log))?;
-    let confined = config.confine.confine(top, run_dir).map_err(|words| WorkspaceError::Sandbox { hook, words })?;
+    let confined = config
+        .confine
+        .confine(Confinee::Hook(top), run_dir)
+        .map_err(|words| WorkspaceError::Sandbox { hook, words })?;
     let mut hooked = match &confined {
         Some(confined) => confine::command(&confined.profile, program),
         None => Command::new(program),

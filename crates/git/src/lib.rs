@@ -54,7 +54,7 @@ pub use directory::Directory;
 pub use evidence::Evidence;
 pub use fault::{KeepReason, WorkspaceError};
 pub use oodatcaa_config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
-pub use own::{TakenIn, UPLOAD_PACK};
+pub use own::TakenIn;
 pub use project::{Condition, condition, first_commit, mode_for};
 pub use save::Refs;
 pub use workspace::Workspace;

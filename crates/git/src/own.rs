@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use reader::Reader;
+
 use super::{
-    admin, branch,
+    Config, admin, branch,
     fault::{Result, WorkspaceError, failed},
     git::GitError,
     merge::die_at,
@@ -29,10 +31,8 @@ mod check;
 mod give;
 mod lfs;
 mod modules;
+mod reader;
 mod take;
-
-/// How git's side of a repository that others wrote to is run.
-pub const UPLOAD_PACK: &str = "git-upload-pack";
 
 /// What is noted of a repository that was handed out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,14 +60,14 @@ impl Workspace {
     /// project's own directory.
     ///
     /// What an earlier attempt left in such a repository is taken in before.
-    pub fn hand_out(&self, layout: &Layout) -> Result<Option<PathBuf>> {
+    pub fn hand_out(&self, layout: &Layout, config: &Config) -> Result<Option<PathBuf>> {
         let (Some(checkout), Some(branch), Some(home)) =
             (&self.checkout, &self.branch, Home::holding(layout, &self.top))
         else {
             return Ok(None);
         };
         let _guard = home.guard(&self.task, WAIT)?;
-        self.take_in_held(&home, self.token, UPLOAD_PACK)?;
+        self.take_in_held(&home, self.token, config)?;
         let mut state = State::load(&home, &self.task);
         if let Some(Handed { to, .. }) = state.as_ref().and_then(|state| state.handed.as_ref()) {
             return Err(WorkspaceError::Superseded { task: self.task.clone(), by: *to });
@@ -98,20 +98,18 @@ impl Workspace {
     /// Takes in what an agent did in a repository of its own, if the worktree has one: its branch, and what it had
     /// checked out. The worktree leads to ours again before anything is read there. Nothing of the agent may run any
     /// more, and nobody ends it before its time.
-    ///
-    /// `upload_pack` is the command by which git reads what the agent wrote; see [`UPLOAD_PACK`].
-    pub fn take_in(&self, layout: &Layout, upload_pack: &str) -> Result<Option<TakenIn>> {
+    pub fn take_in(&self, layout: &Layout, config: &Config) -> Result<Option<TakenIn>> {
         let Some(home) = Home::holding(layout, &self.top) else { return Ok(None) };
         if !is_out(&home, &self.task) {
             return Ok(None);
         }
         let _guard = home.guard(&self.task, WAIT)?;
-        self.take_in_held(&home, self.token, upload_pack)
+        self.take_in_held(&home, self.token, config)
     }
 
     /// Takes in as [`Self::take_in`] does what was handed out to this attempt or to one before it, for a caller that holds
     /// the task's guard.
-    pub(crate) fn take_in_held(&self, home: &Home, fence: Token, upload_pack: &str) -> Result<Option<TakenIn>> {
+    pub(crate) fn take_in_held(&self, home: &Home, fence: Token, config: &Config) -> Result<Option<TakenIn>> {
         let (Some(checkout), Some(branch)) = (&self.checkout, &self.branch) else { return Ok(None) };
         if !is_out(home, &self.task) {
             return Ok(None);
@@ -123,7 +121,7 @@ impl Workspace {
         }
         let own = place(home, &self.task);
         let gone = beside(&own, ".gone");
-        for half in [&gone, &beside(&own, ".new")] {
+        for half in [&gone, &beside(&own, ".new"), &beside(&own, ".read")] {
             files::remove_tree(&home.dir, half).map_err(failed("remove", half))?;
         }
         let mut taken =
@@ -131,10 +129,11 @@ impl Workspace {
         die_at("own-back");
         let common = checkout.git.common().unwrap_or(&checkout.admin);
         if own.symlink_metadata().is_ok() {
-            let from = take::From { own: &own, branch, handed: handed.as_ref(), upload_pack };
+            let reader = Reader::of(config, home, &own)?;
+            let from = take::From { own: &own, branch, handed: handed.as_ref(), reader: &reader };
             let plain = check::plain(&own).map_err(|wrong| wrong.to_string());
             let modules = match plain {
-                Ok(()) => modules::receive(&checkout.git, &checkout.admin, &own, upload_pack)?,
+                Ok(()) => modules::receive(&checkout.git, &checkout.admin, &own, &reader)?,
                 wrong => wrong,
             };
             // Before git looks at the worktree, where it would go into them.

@@ -13,8 +13,7 @@ use super::{
     Config, Workspace, evidence,
     fault::{KeepReason, Result, WorkspaceError, failed},
     git::Git,
-    hooks, merge,
-    own::{self, UPLOAD_PACK},
+    hooks, merge, own,
     project::Project,
     repo::{Home, Repository, TaskTree},
     save::Refs,
@@ -202,7 +201,7 @@ pub fn in_use(layout: &Layout, task: &TaskId) -> bool {
 pub(super) fn bring_home(project: &Project<'_>, found: &TaskTree) -> Result<()> {
     if own::is_out(&found.home, &found.task) && found.tree.path.is_dir() {
         let newest = newest(project.layout, &project.repo, &found.task)?;
-        Workspace::found(project, found, newest)?.take_in_held(&found.home, Token(u64::MAX), UPLOAD_PACK)?;
+        Workspace::found(project, found, newest)?.take_in_held(&found.home, Token(u64::MAX), project.config)?;
     }
     Ok(())
 }

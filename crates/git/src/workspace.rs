@@ -13,7 +13,6 @@ use crate::{
     fetch,
     git::Git,
     hooks,
-    own::UPLOAD_PACK,
     project::{Project, own_paths, shared_checkout},
     prune,
     repo::{Home, Repository, TaskTree, inside},
@@ -79,7 +78,7 @@ impl Workspace {
         let mut state = made.state;
         let mut workspace = Self::in_tree(&project, &state, &made.path, made.admin, token)?;
         // What an attempt that died left in a repository of its own.
-        workspace.take_in_held(&made.home, token, UPLOAD_PACK)?;
+        workspace.take_in_held(&made.home, token, config)?;
         state.handed = None;
         state.midway = State::load(&made.home, &task.id).and_then(|known| known.midway);
         // Before git writes there: an agent may have put a repository of its own in its place.

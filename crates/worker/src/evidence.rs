@@ -15,9 +15,7 @@ use oodatcaa_agent::{
     result::{self, Answer},
 };
 use oodatcaa_core::{Class, Outcome, environment, state::GATE, text, text::chain};
-use oodatcaa_git::{
-    Author, Directory, TakenIn, UPLOAD_PACK, Workspace, WorkspaceError, git::GitError, prune, trailers,
-};
+use oodatcaa_git::{Author, Directory, TakenIn, Workspace, WorkspaceError, git::GitError, prune, trailers};
 
 /// With less room than this nobody can have written anything.
 const LEAST_ROOM: u64 = 1 << 20;
@@ -138,7 +136,7 @@ fn run_gate(run: &mut Run, baseline: Option<&Baseline>, name: &str) -> Result<()
 /// Takes in what the agent did in a repository of its own, however the attempt ended.
 pub(crate) fn take_in(run: &mut Run, workspace: &Workspace, outcome: Outcome) -> (Outcome, TakenIn) {
     let shared = Arc::clone(&run.shared);
-    match run.beside(|| workspace.take_in(&shared.setup.layout, UPLOAD_PACK)) {
+    match run.beside(|| workspace.take_in(&shared.setup.layout, &shared.setup.config.workspace)) {
         Ok(taken) => (outcome, taken.unwrap_or_default()),
         Err(error) => {
             let id = &run.assignment.task.id;

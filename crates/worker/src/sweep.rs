@@ -13,7 +13,7 @@ use oodatcaa_core::{
     rescue::Orphan,
     text::{self, chain},
 };
-use oodatcaa_git::{Mode, UPLOAD_PACK, Workspace, takeover};
+use oodatcaa_git::{Mode, Workspace, takeover};
 use oodatcaa_process as process;
 use oodatcaa_store::Desk;
 use oodatcaa_sys::files;
@@ -45,7 +45,7 @@ fn keep(layout: &Layout, trees: &WorkspaceConfig, left: &Orphan) -> Option<Strin
     match Workspace::attach(layout, trees, id, left.token) {
         Ok(workspace) => {
             let workspace = workspace?;
-            if let Err(error) = workspace.take_in(layout, UPLOAD_PACK) {
+            if let Err(error) = workspace.take_in(layout, trees) {
                 log::warn!(task = id.as_str(); "{id}: what its agent committed is not taken in yet: failed to {}", chain(&error));
             }
             save_work(&workspace, id, left.token)

@@ -24,6 +24,8 @@ pub(crate) enum From {
     Gate,
     Setup,
     Teardown,
+    /// Our own git, in the repository of an agent's.
+    Git,
 }
 
 /// The means that confine.
@@ -139,13 +141,42 @@ impl Room {
         command
             .current_dir(self.project())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", self.path())
             .env("HOME", self.at("home"))
             .env("USER", "nobody")
             .env("LANG", "C.UTF-8")
             .env("OODATCAA_TRUST_PROJECT", "1")
             .stdin(Stdio::null());
         command
+    }
+
+    fn path(&self) -> std::ffi::OsString {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let tools = Some(self.at("tools")).filter(|dir| dir.is_dir());
+        std::env::join_paths(tools.into_iter().chain(std::env::split_paths(&path))).expect("a PATH")
+    }
+
+    /// Puts a script in the place of the program by which git reads another repository. What it says goes to a file, by
+    /// a descriptor that it has from before it is confined.
+    fn reads_by(&self, script: &Path, said: &Path) {
+        let told = |args: &[&str]| Command::new("sh").args(args).output().expect("sh").stdout;
+        let line = |args: &[&str]| String::from_utf8(told(args)).expect("a path").trim().to_owned();
+        let (git, programs) = (line(&["-c", "command -v git"]), line(&["-c", "git --exec-path"]));
+        let (tools, own) = (self.at("tools"), self.at("programs"));
+        fs::create_dir_all(&own).expect("made");
+        for program in fs::read_dir(&programs).expect("listed").flatten() {
+            let _ = std::os::unix::fs::symlink(program.path(), own.join(program.file_name()));
+        }
+        fs::create_dir_all(&tools).expect("made");
+        let put = |at: &Path, body: String| {
+            let _ = fs::remove_file(at);
+            fs::write(at, format!("#!/bin/sh\n{body}\n")).expect("written");
+            fs::set_permissions(at, fs::Permissions::from_mode(0o755)).expect("executable");
+        };
+        put(&tools.join("git"), format!("exec '{git}' --exec-path='{}' \"$@\"", own.display()));
+        put(&own.join("env"), format!("exec 2>> '{}'; exec /usr/bin/env \"$@\"", said.display()));
+        let body = format!("sh '{}' >&2; exec '{programs}/git-upload-pack' \"$@\"", script.display());
+        put(&own.join("git-upload-pack"), body);
     }
 
     pub(crate) fn git(&self, args: &[&str]) -> String {
@@ -227,6 +258,11 @@ impl Room {
     #[track_caller]
     pub(crate) fn tries(&self, who: From, mode: Mode, tries: &[Try]) {
         let runner = self.write_tries(tries);
+        let by_git = self.at("home/by-git");
+        if who == From::Git {
+            let _ = fs::remove_file(&by_git);
+            self.reads_by(&runner, &by_git);
+        }
         let id = format!("{mode:?}-{}", who as u8);
         let runner = format!("exec sh {}", runner.display());
         // A builder has to change something.
@@ -237,6 +273,7 @@ impl Room {
             From::Gate => runs.insert("gate", runner),
             From::Setup => runs.insert("setup", runner),
             From::Teardown => runs.insert("teardown", runner),
+            From::Git => runs.insert("agent", format!("{made}; git add -A; git commit -qm made")),
         };
         self.config(mode.word(), &runs);
         self.queue(&id);
@@ -248,6 +285,7 @@ impl Room {
             From::Agent => run.join("stdout.log"),
             From::Gate => run.join("gate-g.log"),
             From::Setup => run.join("hooks/setup/output.log"),
+            From::Git => by_git,
             From::Teardown => {
                 let removed = self
                     .command("agentctl")
@@ -286,7 +324,8 @@ impl Room {
             "export ROOM={} P={} Q={}\n\
              up() {{ sed -n 's/^PPid:[^0-9]*//p' \"/proc/$1/status\"; }}\n\
              export SHIM=$(up $$)\nexport WORKER=$(up $SHIM)\n\
-             grep -q agent-daemon /proc/$WORKER/comm || WORKER=$SHIM\n",
+             grep -q agent-daemon /proc/$WORKER/comm || WORKER=$SHIM\n\
+             up=$$; while ! grep -q agent-daemon /proc/$WORKER/comm && [ \"$up\" -gt 1 ]; do up=$(up $up); WORKER=$up; done\n",
             self.dir.path().display(),
             self.project().display(),
             self.queue_file().display()

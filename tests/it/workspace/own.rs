@@ -25,7 +25,7 @@ fn an_agent_commits_in_a_repository_of_its_own_and_its_branch_is_taken_in() {
     let workspace = repo.prepare(&one, 1);
     let path = workspace.path().to_owned();
     let (main, everything) = (repo.git(&["rev-parse", "main"]), repo.git(&["for-each-ref"]));
-    let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+    let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
     assert!(git(&path, &["rev-parse", "--absolute-git-dir"]).ends_with("/git/T1"));
     assert_eq!(git(&path, &["status", "--porcelain"]), "");
     write(&path, "src/new.rs", "two\n");
@@ -54,11 +54,11 @@ fn an_agent_commits_in_a_repository_of_its_own_and_its_branch_is_taken_in() {
     let start =
         |refs: &str| refs.lines().filter(|line| !line.contains("refs/oodatcaa/")).collect::<Vec<_>>().join("\n");
     assert_eq!(start(&repo.git(&["for-each-ref"])), start(&everything));
-    let taken = workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+    let taken = workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
     assert_eq!((taken.head.as_deref(), taken.midway), (Some(tip.as_str()), None));
     assert_eq!(repo.git(&["rev-parse", "feat/T1-x", "main"]), format!("{tip}\n{main}"));
     assert!(!repo.git(&["for-each-ref"]).contains("side") && !repo.git(&["tag"]).contains("mine"));
-    assert!(!own.exists() && workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().is_none(), "once is enough");
+    assert!(!own.exists() && workspace.take_in(&repo.layout(), &repo.config).unwrap().is_none(), "once is enough");
     assert_eq!(git(&path, &["status", "--porcelain"]), "");
     let evidence = workspace.evidence().unwrap();
     assert_eq!(evidence.changed, ["src/new.rs"]);
@@ -74,7 +74,7 @@ fn an_agent_that_may_write_nothing_below_the_projects_git_misses_nothing() {
     let (repo, _) = Repo::with_submodule();
     let workspace = repo.prepare(&task("T1", "x"), 1);
     let path = workspace.path().to_owned();
-    let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+    let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
     let sh = |script: &str| {
         let done = Command::new("sh").args(["-c", script]).output().unwrap();
         assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
@@ -94,7 +94,7 @@ fn an_agent_that_may_write_nothing_below_the_projects_git_misses_nothing() {
     ));
     assert_eq!(said, "", "not a word of complaint");
     sh(&format!("chown -R 0:0 {at} {}", own.display()));
-    assert_eq!(workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap().wrong, None);
+    assert_eq!(workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap().wrong, None);
     assert_eq!(repo.git(&["show", "feat/T1-x:new"]), "n\nm");
     assert_eq!(super::git(&path, &["status", "--porcelain"]), "");
     assert_eq!(super::git(&path.join("lib"), &["log", "-1", "--format=%s"]), "better");
@@ -105,13 +105,13 @@ fn work_that_is_not_committed_or_beside_the_branch_is_found_after_it_was_taken_i
     let repo = Repo::new();
     let workspace = repo.prepare(&task("T1", "x"), 1);
     let path = workspace.path().to_owned();
-    workspace.hand_out(&repo.layout()).unwrap();
+    workspace.hand_out(&repo.layout(), &repo.config).unwrap();
     git(&path, &["checkout", "-q", "--detach"]);
     write(&path, "beside", "b\n");
     git(&path, &["add", "-A"]);
     silently(&path, &["commit", "-q", "-m", "beside"]);
     write(&path, "loose", "l\n");
-    workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap();
+    workspace.take_in(&repo.layout(), &repo.config).unwrap();
     let rest = workspace.commit_rest("rest", &[], &builder()).unwrap().unwrap();
     assert_eq!(git(&path, &["rev-parse", "feat/T1-x"]), rest);
     assert_eq!(repo.git(&["show", &format!("{rest}:loose"), &format!("{rest}^:beside")]), "l\nb");
@@ -122,7 +122,7 @@ fn nothing_that_an_agent_puts_into_its_repository_runs_or_stays() {
     let repo = Repo::new();
     let workspace = repo.prepare(&task("T1", "x"), 1);
     let path = workspace.path().to_owned();
-    let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+    let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
     let owned = repo.dir.path().join("owned");
     let script = repo.dir.path().join("evil");
     fs::write(&script, format!("#!/bin/sh\ntouch {}\ncat\n", owned.display())).unwrap();
@@ -152,7 +152,7 @@ fn nothing_that_an_agent_puts_into_its_repository_runs_or_stays() {
     fs::create_dir_all(&place).unwrap();
     let other = repo.git(&["rev-parse", "main:.gitignore"]);
     fs::copy(repo.root().join(".git/objects").join(&other[..2]).join(&other[2..]), place.join(&blob[2..])).unwrap();
-    workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+    workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
     assert!(workspace.evidence().is_ok());
     assert!(!owned.exists(), "nothing of it ran");
     assert_eq!(repo.git(&["show", "main:src/lib.rs"]), "one");
@@ -165,16 +165,16 @@ fn a_link_that_an_agent_put_there_leads_nobody_away() {
     let repo = Repo::new();
     let workspace = repo.prepare(&task("T1", "x"), 1);
     let path = workspace.path().to_owned();
-    let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+    let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
     let elsewhere = repo.dir.path().join("elsewhere");
     git(repo.dir.path(), &["init", "-q", "--bare", elsewhere.to_str().unwrap()]);
     fs::remove_file(path.join(".git")).unwrap();
     std::os::unix::fs::symlink(&elsewhere, path.join(".git")).unwrap();
     fs::remove_dir_all(&own).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &own).unwrap();
-    let _ = workspace.take_in(&repo.layout(), UPLOAD_PACK);
+    let _ = workspace.take_in(&repo.layout(), &repo.config);
     let again = repo.prepare(&task("T1", "x"), 2);
-    assert!(again.hand_out(&repo.layout()).is_ok(), "and the next attempt works");
+    assert!(again.hand_out(&repo.layout(), &repo.config).is_ok(), "and the next attempt works");
     assert!(elsewhere.join("HEAD").exists(), "what the link led to is not ours to remove");
 }
 
@@ -189,12 +189,12 @@ fn repositories_of_every_form_are_handed_out() {
         repo.git(&["commit", "-q", "-m", "first"]);
         let workspace = repo.prepare(&task("T1", "x"), 1);
         let path = workspace.path().to_owned();
-        workspace.hand_out(&repo.layout()).unwrap();
+        workspace.hand_out(&repo.layout(), &repo.config).unwrap();
         write(&path, "b", "b\n");
         git(&path, &["add", "-A"]);
         silently(&path, &["commit", "-q", "-m", "second"]);
         let tip = git(&path, &["rev-parse", "HEAD"]);
-        workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap();
+        workspace.take_in(&repo.layout(), &repo.config).unwrap();
         assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), tip, "{args:?}");
     }
 }
@@ -204,14 +204,20 @@ fn repositories_of_every_form_are_handed_out() {
 fn a_child_hands_out_or_takes_in() {
     let Ok(words) = std::env::var("OODATCAA_TEST_OWN") else { return };
     let words: Vec<&str> = words.split('\n').collect();
-    let config = Config { mode: Mode::Worktree, root: Some(words[1].into()), disk_min: 0, ..Config::default() };
+    let config = Config {
+        mode: Mode::Worktree,
+        root: Some(words[1].into()),
+        disk_min: 0,
+        confine: oodatcaa_config::Confine::Nothing,
+        ..Config::default()
+    };
     let layout = Layout::new(words[0]);
     let one = task("T1", "x");
     if words[2] == "out" {
-        prepare(&layout, &config, &one, Token(1)).unwrap().hand_out(&layout).unwrap();
+        prepare(&layout, &config, &one, Token(1)).unwrap().hand_out(&layout, &config).unwrap();
     } else {
         let workspace = Workspace::attach(&layout, &config, &one.id, Token(1)).unwrap().unwrap();
-        workspace.take_in(&layout, UPLOAD_PACK).unwrap();
+        workspace.take_in(&layout, &config).unwrap();
     }
 }
 
@@ -251,12 +257,12 @@ fn an_attempt_that_dies_while_it_hands_out_leaves_a_worktree_that_the_next_one_w
         let again = repo.prepare(&one, 2);
         repo.is_home(again.path(), at);
         assert_eq!(git(again.path(), &["status", "--porcelain"]), "", "{at}");
-        again.hand_out(&repo.layout()).unwrap();
+        again.hand_out(&repo.layout(), &repo.config).unwrap();
         write(again.path(), "new", "n\n");
         git(again.path(), &["add", "-A"]);
         silently(again.path(), &["commit", "-q", "-m", "one"]);
         let tip = git(again.path(), &["rev-parse", "HEAD"]);
-        again.take_in(&repo.layout(), UPLOAD_PACK).unwrap();
+        again.take_in(&repo.layout(), &repo.config).unwrap();
         assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), tip, "{at}");
     }
 }
@@ -269,7 +275,7 @@ fn what_was_committed_is_taken_in_once_and_whole_wherever_the_first_who_took_it_
         let one = task("T1", "x");
         let workspace = repo.prepare(&one, 1);
         let path = workspace.path().to_owned();
-        workspace.hand_out(&repo.layout()).unwrap();
+        workspace.hand_out(&repo.layout(), &repo.config).unwrap();
         if beside {
             git(&path, &["checkout", "-q", "--detach"]);
         }
@@ -284,8 +290,8 @@ fn what_was_committed_is_taken_in_once_and_whole_wherever_the_first_who_took_it_
         // By whoever comes first: the next attempt, or who rescues the task before it.
         if beside {
             let dead = Workspace::attach(&repo.layout(), &repo.config, &one.id, Token(1)).unwrap().unwrap();
-            dead.take_in(&repo.layout(), UPLOAD_PACK).unwrap();
-            dead.take_in(&repo.layout(), UPLOAD_PACK).unwrap();
+            dead.take_in(&repo.layout(), &repo.config).unwrap();
+            dead.take_in(&repo.layout(), &repo.config).unwrap();
         }
         let again = repo.prepare(&one, 2);
         repo.is_home(&path, at);
@@ -305,22 +311,22 @@ fn an_attempt_that_was_superseded_neither_takes_in_nor_hands_out() {
     let one = task("T1", "x");
     let first = repo.prepare(&one, 1);
     let path = first.path().to_owned();
-    first.hand_out(&repo.layout()).unwrap();
+    first.hand_out(&repo.layout(), &repo.config).unwrap();
     write(&path, "by-first", "1\n");
     git(&path, &["add", "-A"]);
     silently(&path, &["commit", "-q", "-m", "first"]);
     let second = repo.prepare(&one, 2);
     let taken = repo.git(&["rev-parse", "feat/T1-x"]);
     assert_eq!(repo.git(&["show", "feat/T1-x:by-first"]), "1");
-    second.hand_out(&repo.layout()).unwrap();
+    second.hand_out(&repo.layout(), &repo.config).unwrap();
     silently(&path, &["commit", "-q", "--allow-empty", "-m", "second"]);
     let tip = git(&path, &["rev-parse", "HEAD"]);
-    assert_eq!(first.take_in(&repo.layout(), UPLOAD_PACK).unwrap(), None);
-    let refused = first.hand_out(&repo.layout());
+    assert_eq!(first.take_in(&repo.layout(), &repo.config).unwrap(), None);
+    let refused = first.hand_out(&repo.layout(), &repo.config);
     assert!(matches!(refused, Err(WorkspaceError::Superseded { by: Token(2), .. })), "{refused:?}");
     assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), taken, "it moves nothing");
     assert!(git(&path, &["rev-parse", "--absolute-git-dir"]).ends_with("/git/T1"), "and the agent works on");
-    second.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+    second.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
     assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), tip);
 }
 
@@ -330,14 +336,14 @@ fn a_branch_that_a_person_moved_meanwhile_stays_and_the_agents_commits_are_kept(
     let one = task("T1", "x");
     let workspace = repo.prepare(&one, 1);
     let path = workspace.path().to_owned();
-    workspace.hand_out(&repo.layout()).unwrap();
+    workspace.hand_out(&repo.layout(), &repo.config).unwrap();
     let theirs = repo.git(&["commit-tree", "main^{tree}", "-p", "main", "-m", "by a person"]);
     repo.git(&["update-ref", "refs/heads/feat/T1-x", &theirs]);
     write(&path, "new", "n\n");
     git(&path, &["add", "-A"]);
     silently(&path, &["commit", "-q", "-m", "by the agent"]);
     let tip = git(&path, &["rev-parse", "HEAD"]);
-    workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+    workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
     assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), theirs);
     assert_eq!(repo.git(&["for-each-ref", "--format=%(objectname)", "refs/oodatcaa/old"]), tip);
     let again = repo.prepare(&one, 2);
@@ -364,11 +370,11 @@ fn what_an_agent_left_half_done_in_its_repository_is_told_and_a_merge_of_its_is_
         let path = workspace.path().to_owned();
         conflict(&repo, &path);
         repo.git(&["branch", "theirs"]);
-        workspace.hand_out(&repo.layout()).unwrap();
+        workspace.hand_out(&repo.layout(), &repo.config).unwrap();
         silently(&path, &["commit", "-qam", "mine"]);
         let tip = git(&path, &["rev-parse", "HEAD"]);
         said(&path, how);
-        let taken = workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+        let taken = workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
         assert_eq!(taken.midway, told, "{how:?}");
         if told.is_none() {
             let rest = workspace.commit_rest("rest", &[], &builder()).unwrap().unwrap();
@@ -397,7 +403,7 @@ fn an_agent_sees_what_its_prompt_names_and_what_a_person_ignores() {
     let again = repo.prepare(&one, 2);
     let path = again.path();
     let told = again.saved_before().unwrap().join("\n");
-    again.hand_out(&repo.layout()).unwrap();
+    again.hand_out(&repo.layout(), &repo.config).unwrap();
     write(path, "x.mine", "x\n");
     assert_eq!(git(path, &["status", "--porcelain"]), "");
     assert_eq!(git(path, &["rev-parse", "origin/main"]), repo.git(&["rev-parse", "main"]));
@@ -420,7 +426,7 @@ fn a_shallow_clone_is_handed_out_and_a_partial_one_is_refused_in_words() {
         git(repo.dir.path(), &["clone", "-q", how, &from, "project"]);
         let workspace = repo.prepare(&task("T1", "x"), 1);
         let path = workspace.path().to_owned();
-        let handed = workspace.hand_out(&repo.layout());
+        let handed = workspace.hand_out(&repo.layout(), &repo.config);
         if !works {
             let error = handed.unwrap_err();
             assert_eq!(error.class(), oodatcaa_core::Class::Config);
@@ -431,7 +437,7 @@ fn a_shallow_clone_is_handed_out_and_a_partial_one_is_refused_in_words() {
         silently(&path, &["commit", "-q", "--allow-empty", "-m", "mine"]);
         silently(&path, &["fsck", "--no-progress"]);
         let tip = git(&path, &["rev-parse", "HEAD"]);
-        workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap();
+        workspace.take_in(&repo.layout(), &repo.config).unwrap();
         assert_eq!(repo.git(&["rev-parse", "feat/T1-x"]), tip);
         assert_eq!(repo.git(&["log", "--format=%s", "feat/T1-x"]), "mine\n2");
     }
@@ -484,7 +490,7 @@ fn nothing_that_an_agent_makes_of_its_repository_holds_anybody_or_brings_in_what
         let one = task("T1", "x");
         let workspace = repo.prepare(&one, 1);
         let path = workspace.path().to_owned();
-        let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+        let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
         write(&path, "new", "n\n");
         git(&path, &["add", "-A"]);
         silently(&path, &["commit", "-q", "-m", "one"]);
@@ -492,7 +498,7 @@ fn nothing_that_an_agent_makes_of_its_repository_holds_anybody_or_brings_in_what
         let done = Command::new("sh").args(["-c", does]).current_dir(&own).env("GIT_DIR", ".").output().unwrap();
         assert!(done.status.success(), "{does}: {}", String::from_utf8_lossy(&done.stderr));
         let begun = std::time::Instant::now();
-        let taken = workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+        let taken = workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(20), "{does}: {:?}", begun.elapsed());
         assert_eq!(taken.wrong.is_none(), counts, "{does}: {taken:?}");
         assert!(!owned.exists(), "{does}");
@@ -503,9 +509,9 @@ fn nothing_that_an_agent_makes_of_its_repository_holds_anybody_or_brings_in_what
         assert!(git(&path, &["rev-parse", "--absolute-git-dir"]).contains("worktrees/T1"), "{does}");
         // And the next attempt works.
         let again = repo.prepare(&one, 2);
-        again.hand_out(&repo.layout()).unwrap().unwrap();
+        again.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
         silently(&path, &["commit", "-q", "--allow-empty", "-m", "two"]);
-        assert_eq!(again.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap().wrong, None, "{does}");
+        assert_eq!(again.take_in(&repo.layout(), &repo.config).unwrap().unwrap().wrong, None, "{does}");
         repo.git(&["fsck", "--no-progress", "--no-dangling"]);
     }
 }
@@ -515,7 +521,7 @@ fn a_worktree_is_removed_and_begun_again_with_what_a_dead_agent_had_committed() 
     let committed = |repo: &Repo| {
         let workspace = repo.prepare(&task("T1", "x"), 1);
         let path = workspace.path().to_owned();
-        workspace.hand_out(&repo.layout()).unwrap();
+        workspace.hand_out(&repo.layout(), &repo.config).unwrap();
         write(&path, "new", "n\n");
         git(&path, &["add", "-A"]);
         silently(&path, &["commit", "-q", "-m", "one"]);
@@ -553,7 +559,7 @@ fn an_agent_commits_in_submodules_of_its_own_repository_and_adds_new_ones() {
     let one = task("T1", "a better lib");
     let workspace = repo.prepare(&one, 1);
     let path = workspace.path().to_owned();
-    let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+    let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
     let at = path.join("lib");
     assert!(git(&at, &["rev-parse", "--absolute-git-dir"]).ends_with("/git/T1/modules/lib"));
     assert_eq!(git(&path, &["status", "--porcelain"]), "");
@@ -567,7 +573,7 @@ fn an_agent_commits_in_submodules_of_its_own_repository_and_adds_new_ones() {
     let new = commit_all(&path.join("deep/other"), "new");
     commit_all(&path, "use them");
     write(&at, "lib.txt", "best\n");
-    let taken = workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+    let taken = workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
     assert_eq!(taken.wrong, None);
     assert!(!own.exists());
     assert!(git(&at, &["rev-parse", "--absolute-git-dir"]).ends_with("worktrees/T1/modules/lib"));
@@ -579,7 +585,7 @@ fn an_agent_commits_in_submodules_of_its_own_repository_and_adds_new_ones() {
     assert_eq!(workspace.refuses(false).unwrap(), None);
     // Handed out again it is all there, and what was not taken in before the worktree goes is kept.
     let again = repo.prepare(&one, 2);
-    again.hand_out(&repo.layout()).unwrap();
+    again.hand_out(&repo.layout(), &repo.config).unwrap();
     assert_eq!(git(&at, &["rev-parse", "HEAD"]), better);
     assert!(
         git(&path.join("deep/other"), &["rev-parse", "--absolute-git-dir"]).ends_with("/git/T1/modules/deep/other")
@@ -606,12 +612,12 @@ fn a_submodules_repository_that_an_agent_spoiled_holds_nobody_and_leads_nowhere(
         let one = task("T1", "x");
         let workspace = repo.prepare(&one, 1);
         let path = workspace.path().to_owned();
-        let own = workspace.hand_out(&repo.layout()).unwrap().unwrap();
+        let own = workspace.hand_out(&repo.layout(), &repo.config).unwrap().unwrap();
         write(&path, "new", "n\n");
         let done = Command::new("sh").args(["-c", does]).current_dir(own.join("modules/lib")).status().unwrap();
         assert!(done.success(), "{does}");
         let begun = std::time::Instant::now();
-        workspace.take_in(&repo.layout(), UPLOAD_PACK).unwrap().unwrap();
+        workspace.take_in(&repo.layout(), &repo.config).unwrap().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(20), "{does}: {:?}", begun.elapsed());
         assert!(
             git(&path.join("lib"), &["rev-parse", "--absolute-git-dir"]).ends_with("worktrees/T1/modules/lib"),

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use oodatcaa_config::{Caches, Config, Confine, Confined, SandboxMode, World};
+use oodatcaa_config::{Caches, Config, Confine, Confined, Confinee, SandboxMode, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_sys::files;
 
@@ -26,10 +26,20 @@ pub fn confine_hooks(config: &mut Config, layout: &Layout) {
         let (root, world) = (layout.root().to_owned(), World::of_process());
         Place::of(Program::Hook, layout.clone(), root.clone(), Private::of(&root), &world, &read)
     });
-    config.workspace.confine = Confine::By(Arc::new(move |top: &Path, run_dir: &Path| {
+    config.workspace.confine = Confine::By(Arc::new(move |what: Confinee<'_>, run_dir: &Path| {
         let private = Private::of(run_dir);
-        let mut place = Place { top: top.into(), private: private.clone(), ..place.clone() };
-        let made = || match (&caches, place.layout.user_base()) {
+        let mut place = Place { private: private.clone(), ..place.clone() };
+        let caches = match what {
+            Confinee::Hook(top) => {
+                place.top = top.into();
+                caches.as_ref()
+            }
+            Confinee::Git(own) => {
+                (place.program, place.top, place.own_git) = (Program::Git, own.into(), Some(own.into()));
+                None
+            }
+        };
+        let made = || match (caches, place.layout.user_base()) {
             (Some(caches), Some(base)) => files::make_dir(base, &caches.join("cache")).map(|()| Some(caches.clone())),
             _ => Ok(None),
         };

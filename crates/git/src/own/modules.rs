@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     check, give,
+    reader::Reader,
     take::{self, Wrong},
 };
 use crate::{
@@ -45,7 +46,7 @@ pub(super) fn make(git: &Git, admin: &Path, new: &Path) -> Result<()> {
 }
 
 /// Takes in what an agent committed in them; repositories of new ones are made.
-pub(super) fn receive(git: &Git, admin: &Path, own: &Path, upload_pack: &str) -> Result<Result<(), Wrong>> {
+pub(super) fn receive(git: &Git, admin: &Path, own: &Path, reader: &Reader) -> Result<Result<(), Wrong>> {
     for (own, below) in repositories(&own.join("modules")) {
         let ours = admin.join("modules").join(below);
         let url = if is_repository(&ours) { None } else { url(git, &own) };
@@ -57,9 +58,9 @@ pub(super) fn receive(git: &Git, admin: &Path, own: &Path, upload_pack: &str) ->
         }
         let module = inside(git, &ours, None)?.to_its_end();
         give::set_up(&module, &ours, &own, true)?;
-        let heads = match take::heads(&module, &own, upload_pack, "refs/stash") {
+        let heads = match take::heads(&module, &own, reader, "refs/stash") {
             Ok(heads) => heads,
-            Err(error) => return take::blame(error),
+            Err(error) => return take::blame(error, reader),
         };
         let mut wanted = vec!["+refs/heads/*:refs/heads/*", "+refs/remotes/*:refs/remotes/*"];
         if heads.tip.is_some() {
@@ -69,8 +70,8 @@ pub(super) fn receive(git: &Git, admin: &Path, own: &Path, upload_pack: &str) ->
             wanted.push("+HEAD:refs/oodatcaa/in/head");
         }
         // Of a project of others, whose old commits are what they are; each object gets its name here as well.
-        if let Err(error) = take::read(&module, upload_pack, &own, &["fetch"], &wanted) {
-            return take::blame(error);
+        if let Err(error) = take::read(&module, reader, &own, &["fetch"], &wanted) {
+            return take::blame(error, reader);
         }
         if let Some(head) = module.commit("refs/oodatcaa/in/head")? {
             // What it has checked out it has checked out here as well, on no branch: that is how submodules are.

@@ -7,6 +7,7 @@ use super::{
     Handed,
     check::{self, Heads},
     give,
+    reader::Reader,
 };
 use crate::{
     evidence,
@@ -30,7 +31,7 @@ pub(super) struct From<'a> {
     pub(super) own: &'a Path,
     pub(super) branch: &'a str,
     pub(super) handed: Option<&'a Handed>,
-    pub(super) upload_pack: &'a str,
+    pub(super) reader: &'a Reader,
 }
 
 /// What was taken in.
@@ -48,9 +49,9 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
     let common = git.common().unwrap_or(&checkout.admin).to_owned();
     let (own, name) = (from.own, format!("refs/heads/{}", from.branch));
     give::set_up(&git, &common, own, false)?;
-    let heads = match heads(&git, own, from.upload_pack, &name) {
+    let heads = match heads(&git, own, from.reader, &name) {
         Ok(heads) => heads,
-        Err(error) => return blame(error),
+        Err(error) => return blame(error, from.reader),
     };
     let is_on_branch = heads.on.as_deref() == Some(name.as_str());
     let began = from.handed.and_then(|handed| handed.tip.clone());
@@ -66,7 +67,7 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
     if !wanted.is_empty() {
         match fetch(&git, from, &incoming, &wanted, &name) {
             Ok(found) => fetched = found,
-            Err(error) => return blame(error),
+            Err(error) => return blame(error, from.reader),
         }
     }
     die_at("own-fetched");
@@ -124,7 +125,9 @@ pub(super) fn receive(checkout: &Checkout, refs: &Refs, from: &From<'_>) -> Resu
 }
 
 /// Sorts what went wrong into what may pass and what the agent did.
-pub(super) fn blame<T>(error: GitError) -> Result<Result<T, Wrong>> {
+pub(super) fn blame<T>(error: GitError, reader: &Reader) -> Result<Result<T, Wrong>> {
+    // Before anybody is blamed: it may not have read at all.
+    reader.has_read()?;
     let passes = match &error {
         GitError::Failed(_, said) => environment::no_room(said).is_some() || error.passes(),
         GitError::TimedOut(_) => false,
@@ -161,22 +164,22 @@ const READS: [&str; 2] = ["-c", "protocol.file.allow=always"];
 const SOUND: [&str; 2] = ["-c", "fetch.fsckObjects=true"];
 
 /// Returns what an agent has checked out, and where a ref stands there.
-pub(super) fn heads(git: &Git, own: &Path, upload_pack: &str, name: &str) -> Result<Heads, GitError> {
+pub(super) fn heads(git: &Git, own: &Path, reader: &Reader, name: &str) -> Result<Heads, GitError> {
     if !own.join("reftable").is_dir() {
         return Ok(Heads::of_files(own, name));
     }
-    let (program, place) = (format!("--upload-pack={upload_pack}"), own.to_string_lossy());
-    let list = ["ls-remote", "--symref", &program, "--", &place, "HEAD", name];
+    let place = own.to_string_lossy();
+    let list = ["ls-remote", "--symref", &reader.option, "--", &place, "HEAD", name];
     let said = git.clone().within(FETCH).run(&[&READS[..], &list].concat())?;
     Ok(Heads::of_list(&said, name))
 }
 
 /// Reads refs of an agent's repository into ours, whatever the agent made of them. `how` ends in `fetch` and its
 /// own options.
-pub(super) fn read(git: &Git, upload_pack: &str, own: &Path, how: &[&str], wanted: &[&str]) -> Result<(), GitError> {
-    let (program, place) = (format!("--upload-pack={upload_pack}"), own.to_string_lossy());
+pub(super) fn read(git: &Git, reader: &Reader, own: &Path, how: &[&str], wanted: &[&str]) -> Result<(), GitError> {
+    let place = own.to_string_lossy();
     let quiet = ["-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--update-head-ok"];
-    let from = [&program, "--", &place];
+    let from = [&reader.option, "--", &place];
     git.clone().within(FETCH).run(&[&READS[..], how, &quiet, &from, wanted].concat()).map(drop)
 }
 
@@ -195,7 +198,7 @@ fn fetch(git: &Git, from: &From<'_>, incoming: &str, wanted: &[String], name: &s
     let tip = from.handed.and_then(|handed| handed.tip.as_ref()).map(|tip| format!("--negotiation-tip={tip}"));
     let settings = [&SOUND[..], &["fetch"], &tip.as_deref().map_or(vec![], |tip| vec![tip])].concat();
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    read(git, from.upload_pack, from.own, &settings, &wanted)?;
+    read(git, from.reader, from.own, &settings, &wanted)?;
     let (format, incoming) = ("--format=%(objecttype) %(objectname) %(refname)", format!("{incoming}/"));
     let said = git.run(&["for-each-ref", format, &incoming, name])?;
     let at = |name: &str| {
