@@ -12,12 +12,14 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
 };
 
 use oodatcaa_config::{Caches, Commits, Config, HomeView, Network, RoleConfig, Sandbox, SandboxMode, World};
 use oodatcaa_core::{RoleRule, layout::Layout};
 use oodatcaa_process::confine::{self, Profile};
+use oodatcaa_sys::files;
 
 mod able;
 mod explain;
@@ -122,6 +124,21 @@ impl Place {
             sockets: sockets.filter(|path| path.is_absolute()).collect(),
             layout,
         }
+    }
+}
+
+impl Place {
+    /// Makes what must be there to be kept from a program whose workspace is the project's own directory: where nothing
+    /// is, nothing can be covered.
+    pub fn make_room(&self) -> io::Result<()> {
+        let (layout, root) = (&self.layout, self.layout.root());
+        if self.top != root {
+            return Ok(());
+        }
+        for dir in [layout.leases(), layout.locks(), layout.pids(), layout.logs(), layout.runtime(), layout.runs()] {
+            files::make_dir(root, &dir)?;
+        }
+        Ok(())
     }
 }
 

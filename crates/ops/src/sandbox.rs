@@ -17,7 +17,7 @@ use oodatcaa_agent::{
     self as agent,
     sandbox::{self, Confinement, Disk, OwnPlaces, Place, Private, Program, ThisMachine},
 };
-use oodatcaa_config::{Config, Sandbox, World, sandbox::real};
+use oodatcaa_config::{Config, Sandbox, SandboxMode, WorkspaceMode, World, sandbox::real};
 use oodatcaa_core::{Guarantee, Role, layout::Layout, text::one_line};
 use oodatcaa_fleet::Host;
 use oodatcaa_process::confine::{self, Network, Report};
@@ -68,12 +68,12 @@ struct Room {
     top: PathBuf,
     run_dir: PathBuf,
     /// Nothing of it is there, and everything of it counts as being there.
-    imagined: Option<PathBuf>,
+    imagined: Option<Vec<PathBuf>>,
 }
 
 impl Disk for Room {
     fn exists(&self, path: &Path) -> bool {
-        self.imagined.as_ref().is_some_and(|imagined| path.starts_with(imagined)) || ThisMachine.exists(path)
+        self.imagined.iter().flatten().any(|imagined| path.starts_with(imagined)) || ThisMachine.exists(path)
     }
 
     fn real(&self, path: &Path) -> PathBuf {
@@ -177,7 +177,7 @@ impl Project {
         let (world, private) = (World::of_process(), Private::of(&room.run_dir));
         let mut place = Place::of(who.program(config), layout.clone(), room.top.clone(), private, &world, config);
         place.run_dir = Some(room.run_dir.clone());
-        if let Some(imagined) = &room.imagined {
+        if let Some(imagined) = room.imagined.as_ref().and_then(|all| all.first()) {
             place.own_git = Some(imagined.join("git/TASK"));
             if let (Who::Agent(role, _), Some(homes)) = (who, layout.homes()) {
                 place.slot = Some(homes.join(format!("{role}-1")));
@@ -188,19 +188,30 @@ impl Project {
             place.own = own.unwrap_or_else(OwnPlaces::default);
         }
         plant(&mut sandbox, &mut place);
+        if room.imagined.is_none() && sandbox.mode != SandboxMode::Off {
+            place.make_room().map_err(|error| Failure::io("make room in", layout.root(), &error))?;
+        }
         sandbox::confine(&sandbox, &place, room).map_err(|why| {
             let message = format!("cannot {why}");
             Failure::new(ErrorKind::ConfigInvalid, message).hint("agentctl config show sandbox").see("sandbox")
         })
     }
 
+    /// Tells whether attempts work in the project's own directory.
+    fn is_shared(&self) -> Result<bool, Failure> {
+        let has_git = self.layout()?.root().ancestors().any(|dir| dir.join(".git").exists());
+        Ok(!has_git || self.loaded()?.config.workspace.mode == WorkspaceMode::Shared)
+    }
+
     /// Imagines the place of an attempt that is none.
     fn imagined(&self) -> Result<Room, Failure> {
         let layout = self.layout()?;
         let state = layout.user_base().map_or_else(|| layout.root().join("STATE"), Path::to_owned).join("WORKTREES");
-        let is_shared = self.loaded()?.config.workspace.mode == oodatcaa_config::WorkspaceMode::Shared;
-        let top = if is_shared { layout.root().to_owned() } else { state.join("wt/TASK") };
-        Ok(Room { top, run_dir: layout.runs().join("TASK/TOKEN"), imagined: Some(state) })
+        let top = if self.is_shared()? { layout.root().to_owned() } else { state.join("wt/TASK") };
+        // What a worker makes before it confines anything.
+        let made = [layout.leases(), layout.locks(), layout.pids(), layout.logs(), layout.runtime(), layout.runs()];
+        let imagined = std::iter::once(state).chain(made).collect();
+        Ok(Room { top, run_dir: layout.runs().join("TASK/TOKEN"), imagined: Some(imagined) })
     }
 
     /// Describes a program's sandbox, as it would be in an attempt.
@@ -210,7 +221,7 @@ impl Project {
         let profile = found.profile.unwrap_or_default();
         let shown = |all: &[PathBuf]| all.iter().map(|path| path.to_string_lossy().into_owned()).collect();
         let network = match &profile.network {
-            _ if sandbox.mode == oodatcaa_config::SandboxMode::Off => "all of it".into(),
+            _ if sandbox.mode == SandboxMode::Off => "all of it".into(),
             Network::All => "all of it: what can be read can be sent".into(),
             Network::None => "nothing but its own servers".into(),
             Network::Ports(ports) => {

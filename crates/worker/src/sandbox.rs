@@ -72,6 +72,8 @@ impl Confined {
 
     fn new(sandbox: &Sandbox, place: Place, dir: &Path) -> Result<Self, Outcome> {
         let refused = |why: String| Outcome::failed(Class::Sandbox, format!("it cannot {why}"));
+        let prepared = if sandbox.mode == SandboxMode::Off { Ok(()) } else { place.make_room() };
+        prepared.map_err(|error| refused(format!("be confined: {error}")))?;
         let confinement = sandbox::confine(sandbox, &place, &ThisMachine).map_err(refused)?;
         let writable = confinement.writable(&place);
         let sandbox::Confinement { profile, env } = confinement;

@@ -5,12 +5,13 @@ use std::{fs, path::Path, process::Command};
 use serde_json::Value;
 
 use super::{Said, agentctl, command, finish};
-use crate::support::Project;
+use crate::support::{Project, git};
 
 /// A project whose sandbox is on, in a home of its own.
 fn project(config: &str) -> Project {
     let project = Project::that_succeeds();
     project.config(config);
+    git(project.root(), &["init", "-q"]);
     fs::create_dir_all(project.path("home/.ssh")).unwrap();
     fs::write(project.path("home/.ssh/id"), "secret\n").unwrap();
     project
@@ -80,6 +81,26 @@ fn the_doctor_says_what_is_kept_with_its_proof_and_what_is_not() {
     assert!(report.out.contains(words) && report.out.contains("✗ agent"), "{report:?}");
     let probes = run(&project, &["sandbox", "probe", "--json"]).json();
     assert_eq!(probes[0]["missing"], serde_json::json!(["metadata"]), "{probes:#}");
+}
+
+#[test]
+fn where_attempts_work_in_the_projects_own_directory_what_decides_is_kept_in_it_or_nothing_runs() {
+    let project = project("[workspace]\nmode = \"shared\"\n");
+    let probe = |mode: &str| {
+        let mut command = confined(&project, &["sandbox", "probe", "--json"]);
+        command.env("OODATCAA_SANDBOX", mode);
+        finish(command)
+    };
+    if has_namespaces() {
+        let said = probe("auto").ok().json();
+        let tried = said[0]["tries"].to_string();
+        let mark = project.path(".oodatcaa").canonicalize().unwrap();
+        assert!(tried.contains(&format!("make a file in {}", mark.display())), "{said:#}");
+        let explain = |path: &str| run(&project, &["sandbox", "explain", path, "--write"]).code;
+        assert_eq!([explain("src/x"), explain(".oodatcaa/x"), explain(".git/x"), explain(".locks/x")], [0, 8, 8, 8]);
+    }
+    let said = probe("landlock").no(8, "").json();
+    assert!(said[0]["missing"].to_string().contains("files"), "rules only allow: {said:#}");
 }
 
 #[test]

@@ -12,15 +12,15 @@ use std::{
 };
 
 use super::{
-    Made, Who, alike, command, listed, shown,
+    Made, Room, Who, alike, command, listed, shown,
     tries::{self, Act, Answer},
 };
 use crate::{
     Failure, Project,
     view::{ProbeView, TryView},
 };
-use oodatcaa_agent::sandbox::Private;
-use oodatcaa_config::World;
+use oodatcaa_agent::sandbox::{Private, explain};
+use oodatcaa_config::{World, sandbox::real};
 use oodatcaa_core::{Guarantee, layout::Layout};
 use oodatcaa_process::confine::{Network, Profile, Report};
 use oodatcaa_sys::files::{self, Durable};
@@ -43,7 +43,9 @@ impl Project {
 
     fn probe_one(&self, who: &Who, programs: Vec<String>) -> Result<Option<ProbeView>, Failure> {
         let made = Made::new()?;
-        let (room, layout) = (made.room(), self.layout()?);
+        let layout = self.layout()?;
+        let top = if self.is_shared()? { layout.root().to_owned() } else { made.room().top };
+        let room = Room { top, ..made.room() };
         let at = |name: &str| made.dir.join(name);
         let found = self.confinement(who, &room, |sandbox, place| {
             sandbox.deny_read.push(at("secret"));
@@ -145,9 +147,8 @@ fn forbidden(room: &Path, layout: &Layout, profile: &Profile, name: &str) -> Vec
     let dirs = dirs.into_iter().chain([layout.leases(), layout.locks(), layout.runs(), layout.pids(), root.into()]);
     let home = World::of_process().home().map(Path::to_owned);
     for dir in dirs.chain(home).chain(["/var/tmp".into(), room.join("outside"), room.join("run")]) {
-        let is_own = profile.write.iter().any(|own| probe(&dir).starts_with(own));
-        // A hole in what may be written is still one.
-        if dir.is_dir() && (!is_own || profile.read.contains(&dir)) {
+        // Where attempts work in the project's own directory, that is no secret of it.
+        if dir.is_dir() && !explain(profile, &real(&probe(&dir)), true).allowed {
             add(Files, format!("make a file in {}", dir.display()), Act::Create(probe(&dir)));
         }
     }
@@ -156,11 +157,14 @@ fn forbidden(room: &Path, layout: &Layout, profile: &Profile, name: &str) -> Vec
             add(Files, format!("write to {}", file.display()), Act::Append(file));
         }
     }
-    add(Files, "empty a file outside".into(), Act::Truncate(planted.clone()));
-    add(Files, "move a file here from outside".into(), Act::Move(planted.clone(), own.join("moved")));
-    add(Files, "link to a file outside".into(), Act::Link(planted.clone(), own.join("hard")));
-    add(Metadata, "change the mode of a file outside".into(), Act::Mode(planted.clone()));
-    add(Metadata, "change the time of a file outside".into(), Act::Touch(planted));
+    // Where the workspace holds all of a home, this is not outside.
+    if !explain(profile, &real(&planted), true).allowed {
+        add(Files, "empty a file outside".into(), Act::Truncate(planted.clone()));
+        add(Files, "move a file here from outside".into(), Act::Move(planted.clone(), own.join("moved")));
+        add(Files, "link to a file outside".into(), Act::Link(planted.clone(), own.join("hard")));
+        add(Metadata, "change the mode of a file outside".into(), Act::Mode(planted.clone()));
+        add(Metadata, "change the time of a file outside".into(), Act::Touch(planted));
+    }
     let secret = room.join("secret/file");
     add(Secrets, "read a planted secret".into(), Act::Read(secret.clone()));
     add(Secrets, "read it by a link".into(), Act::ReadByLink(secret, own.join("by-link")));
