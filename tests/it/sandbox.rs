@@ -6,6 +6,7 @@ pub(crate) mod room;
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use crate::support::eventually;
+use oodatcaa_agent::sandbox::Private;
 use room::{From, Mode, Room, Try};
 
 /// A file system that cannot be written, or what Landlock refuses.
@@ -448,6 +449,13 @@ fn a_confined_tree_is_known_stopped_and_gone_with_its_worker() {
         eventually("the next is up", || (up() == 3).then_some(()));
         drop(worker);
         eventually("nothing of it is left", || (up() == 0).then_some(()));
+        // Whoever gives its task back removes what was its own below /tmp.
+        let private = Private::of(&room.run_dir("B"));
+        let name = private.tmp().file_name().expect("a name").to_owned();
+        let there = || fs::read_dir("/tmp").expect("listed").flatten().any(|user| user.path().join(&name).exists());
+        assert!(there(), "it had a directory of its own");
+        let output = room.once_as("tester");
+        assert!(!there(), "{mode:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
