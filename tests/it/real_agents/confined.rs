@@ -43,7 +43,7 @@ struct Scene {
 
 impl Scene {
     /// `None` when the program is not installed, or not where an ordinary user reaches it.
-    fn new(program: Program, mode: Mode, argv: &[&str]) -> Option<Self> {
+    fn new(program: Program, mode: Mode, kind: &str, argv: &[&str]) -> Option<Self> {
         let path = program.find()?;
         let reached = as_user(Path::new("test")).arg("-x").arg(&path).status().expect("test runs");
         if !reached.success() {
@@ -80,7 +80,7 @@ impl Scene {
             "fleet.agent = \"mine\"\nretry.backoff = \"50ms\"\n[sandbox]\nmode = \"{}\"\n\
              [agents.mine]\nkind = \"{}\"\nmodel = \"{}\"\n{argv}args = [{}]\nset = {{ {} }}\n",
             mode.word(),
-            program.name(),
+            kind,
             program.model(),
             list(&args),
             set.join(", ")
@@ -101,7 +101,7 @@ impl Scene {
 }
 
 fn finishes_a_task_with_a_commit(program: Program, mode: Mode) {
-    let Some(scene) = Scene::new(program, mode, &[]) else { return };
+    let Some(scene) = Scene::new(program, mode, program.name(), &[]) else { return };
     let room = &scene.room;
     let output = room.once();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -192,7 +192,7 @@ fn a_sandbox_of_codex_that_breaks_in_silence_inside_ours_is_told_and_charges_nob
     // Called by an argv of its own, which no description changes.
     let own = ["codex", "exec", "--json", "--skip-git-repo-check", "-C", "{workspace}", "-s", "workspace-write"];
     for mode in Mode::all() {
-        let Some(scene) = Scene::new(Program::Codex, mode, &own) else { return };
+        let Some(scene) = Scene::new(Program::Codex, mode, "codex", &own) else { return };
         let output = scene.room.once();
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         let ends = scene.room.events("attempt.finished");
@@ -207,5 +207,27 @@ fn a_sandbox_of_codex_that_breaks_in_silence_inside_ours_is_told_and_charges_nob
             exit.to_string().contains("\"exited\":0") || exit.to_string().contains("\"Exited\":0"),
             "it calls that a success: {exit}"
         );
+    }
+}
+
+#[test]
+#[ignore = "make test-agents"]
+fn by_the_agent_client_protocol_they_work_confined_as_well() {
+    for (program, argv) in
+        [(Program::Opencode, ["opencode", "acp"]), (Program::Gemini, ["gemini", "--experimental-acp"])]
+    {
+        for mode in Mode::all() {
+            let Some(scene) = Scene::new(program, mode, "acp", &argv) else { return };
+            // It was started once by hand.
+            let own = scene.room.at("home/.config/opencode");
+            fs::create_dir_all(&own).expect("made");
+            fs::write(own.join(".gitignore"), "").expect("written");
+            let output = scene.room.once();
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            let task = scene.room.task();
+            assert_eq!(task["status"], "awaiting_test", "{program:?} {mode:?} {}", scene.said(&log));
+            let branch = task["branch"].as_str().expect("a branch");
+            assert_eq!(scene.room.git(&["show", &format!("{branch}:greeting.txt")]), "hello");
+        }
     }
 }

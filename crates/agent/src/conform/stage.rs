@@ -80,7 +80,8 @@ impl Stage {
         };
         let mut confinement = sandbox::confine(sandbox, &place, &ThisMachine)?;
         confinement.env.retain(|name, _| !agent.config.set.contains_key(name));
-        let assignment = Assignment { sandboxed: confinement.profile.is_some() && !sandbox.nested, ..assignment };
+        let confined = confinement.profile.is_some();
+        let assignment = Assignment { confined, sandboxed: confined && !sandbox.nested, ..assignment };
         Ok(Self { room: room.to_owned(), assignment, confinement, private })
     }
 
