@@ -7,7 +7,7 @@ use std::{
 
 use toml::Table;
 
-use crate::{Agent, descriptor, home, probe};
+use crate::{Agent, descriptor, environment, find_program, home, probe};
 
 /// Files and directories of credentials, keys and histories, below the home directory.
 const SECRET: &[&str] = &[
@@ -147,7 +147,8 @@ pub fn sign_ins(own: &BTreeMap<String, Table>, set: &BTreeMap<String, String>) -
 impl Agent {
     /// Returns what its program needs of the user's own, with its state in a slot's directory or without.
     pub fn own_places(&self, slot: Option<&Path>) -> OwnPlaces {
-        let Some(descriptor) = self.descriptor() else { return OwnPlaces::default() };
+        let mut program = self.places_of_program();
+        let Some(descriptor) = self.descriptor() else { return OwnPlaces { write: Vec::new(), read: program } };
         let variable = home::lookup(&self.config.set);
         let user = variable("HOME").map(PathBuf::from);
         let found = |patterns: &[String]| -> Vec<PathBuf> {
@@ -157,13 +158,48 @@ impl Agent {
         let logins = found(&descriptor.env.login_files);
         if home::usable(descriptor, slot, &variable).is_none() {
             let state = logins.iter().map(|file| kept(file, user.as_deref())).collect();
-            return OwnPlaces { write: state, read: Vec::new() };
+            return OwnPlaces { write: state, read: program };
         }
         // Renewed in place through the slot's link; everything else of it is the user's.
         let by_file = matches!(probe::login(descriptor, &variable), probe::Login::File(_));
         let linked = descriptor.home.links.values().flat_map(|patterns| found(patterns));
         let linked: Vec<PathBuf> = linked.filter(|file| by_file && file.is_file()).collect();
-        let (write, read) = linked.into_iter().partition(|file| logins.contains(file));
-        OwnPlaces { write, read }
+        let (write, read): (_, Vec<PathBuf>) = linked.into_iter().partition(|file| logins.contains(file));
+        program.extend(read);
+        OwnPlaces { write, read: program }
+    }
+
+    /// Lists where its program is: by its name, where links lead, and, of one in a package of npm, all packages.
+    fn places_of_program(&self) -> Vec<PathBuf> {
+        let (path, root) = (environment::path(&self.config.set), Path::new("/"));
+        let Some(found) = find_program(&self.program(&path, root), &path, root) else { return Vec::new() };
+        let real = found.canonicalize().unwrap_or_else(|_| found.clone());
+        let packages = real.ancestors().filter(|above| above.ends_with("node_modules")).last().map(Path::to_owned);
+        let dirs = [&found, &real].into_iter().filter_map(|file| Some(file.parent()?.to_owned()));
+        dirs.chain(packages).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+    use crate::{open, tests::config};
+
+    #[test]
+    fn a_program_is_read_where_its_links_lead_with_the_packages_that_it_needs() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = place.path().canonicalize().expect("there");
+        fs::create_dir_all(root.join("node_modules/tool/node_modules/dep")).expect("made");
+        fs::create_dir(root.join("bin")).expect("made");
+        let script = root.join("node_modules/tool/cli.js");
+        fs::write(&script, "#!/bin/sh\n").expect("written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("ours");
+        std::os::unix::fs::symlink(&script, root.join("bin/tool")).expect("linked");
+        let program = root.join("bin/tool").display().to_string();
+        let read = open("mine", &config(&[program.as_str()])).own_places(None).read;
+        assert_eq!(read, ["bin", "node_modules/tool", "node_modules"].map(|name| root.join(name)));
+        assert_eq!(open("mine", &config(&["no-such-program"])).own_places(None).read, Vec::<PathBuf>::new());
     }
 }
