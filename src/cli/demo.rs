@@ -25,7 +25,7 @@ use super::{
 };
 use oodatcaa_config::{Config, Loaded, Overrides, World, trust};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Data, Kind, Role, Snapshot, Task, text, why::Explainer};
+use oodatcaa_core::{Data, Guarantee, Kind, Role, Snapshot, Task, text, why::Explainer};
 use oodatcaa_fleet::{
     Backend, Fleet, Happened, Host, Mode, READY_WITHIN,
     pidfile::{self, State},
@@ -78,15 +78,17 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     ui.line(&format!("project   {}", layout.root().display()));
 
     let mut config = Config::load(&layout, &Overrides::default())?;
-    match confinement(&layout, &config)? {
-        Ok(kept) => ui.line(&format!("sandbox   {kept}")),
-        Err(why) => {
-            // A person who wants to see the demo has said so; in a project of theirs nothing would run.
-            project::unconfine(&layout)?;
-            config = Config::load(&layout, &Overrides::default())?;
-            let words = format!("sandbox   off, because this machine cannot keep agents in one: {why}");
-            ui.line(&Tone::Warn.paint(&words));
-        }
+    let (kept, missing) = confinement(&layout, &config)?;
+    if let Some(why) = &missing {
+        // A person who wants to see the demo has said so; in a project of theirs nothing would run.
+        project::require_less(&layout, &kept)?;
+        config = Config::load(&layout, &Overrides::default())?;
+        let rest = if kept.is_empty() { "off".into() } else { sandbox::words(&kept) };
+        ui.line(&Tone::Warn.paint(&format!("sandbox   {rest}; this machine cannot keep more: {why}")));
+    } else if kept.is_empty() {
+        ui.line("sandbox   off, as your configuration says");
+    } else {
+        ui.line(&format!("sandbox   each agent and gate is confined: {}", sandbox::words(&kept)));
     }
     let config = config.config;
     let roles: Vec<Role> = config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
@@ -132,20 +134,18 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     Ok(exit::OK)
 }
 
-/// Says what agents are kept from here; the inner error says why they cannot be.
-fn confinement(layout: &Layout, loaded: &Loaded) -> Result<Result<String, String>, Failure> {
-    let project = Project::at(layout.clone(), loaded.clone());
-    let probes = project.probe()?;
-    let broken = probes.iter().find(|probe| !probe.ok).map(|probe| match &probe.error {
+/// Finds what agents are kept from here by trying it, and why they cannot be kept from all that is required.
+fn confinement(layout: &Layout, loaded: &Loaded) -> Result<(Vec<Guarantee>, Option<String>), Failure> {
+    let probes = Project::at(layout.clone(), loaded.clone()).probe()?;
+    let why = probes.iter().find(|probe| !probe.ok).map(|probe| match &probe.error {
         Some(error) => error.clone(),
-        None if probe.missing.is_empty() => "what is forbidden could be done (agentctl sandbox probe)".into(),
         None => sandbox::words(&probe.missing),
     });
-    Ok(match (broken, probes.first()) {
-        (Some(why), _) => Err(why),
-        (None, None) => Ok("off, as your configuration says".into()),
-        (None, Some(probe)) => Ok(format!("each agent and gate is confined: {}", sandbox::words(&probe.given))),
-    })
+    let kept = |one: &Guarantee| probes.iter().all(|probe| probe.given.contains(one));
+    let all = Guarantee::ALL.into_iter().filter(|one| !probes.is_empty() && kept(one));
+    // Where something forbidden could be done, no word of the machine is believed.
+    let is_believed = probes.iter().all(|probe| probe.ok || !probe.missing.is_empty());
+    Ok((all.filter(|_| is_believed).collect(), why))
 }
 
 struct Demo<'a> {

@@ -336,9 +336,9 @@ fn the_demo_does_what_it_promises_and_leaves_nothing() {
     let mut demo = project.command(&binary("agentctl"));
     demo.env_remove("OODATCAA_TRUST_PROJECT").env_remove("OODATCAA_SANDBOX");
     let said = Said::from(demo.args(["demo", "--dir"]).arg(&dir).output().expect("agentctl runs"));
-    // On a kernel that can keep agents in a sandbox they are; on another it says why not.
+    // A kernel that can keep agents in a sandbox does; another says what it lacks.
     let can_keep = oodatcaa_process::confine::landlock() >= 6;
-    said.says(if can_keep { "each agent and gate is confined: " } else { "sandbox   off, because " });
+    said.says(if can_keep { "each agent and gate is confined: " } else { "; this machine cannot keep more: " });
     said.says(if can_keep { "; worked confined: " } else { "" });
     said.exits(0).says("6 of 6 tasks are done").says("D2 failed its test").says("D4 waited for D1");
     said.says("D5 lost its worker to SIGKILL").says("simulated");

@@ -7,8 +7,8 @@ use std::{
 
 use oodatcaa_agent::prompt;
 use oodatcaa_config::{World, trust};
-use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{Guarantee, Workflow};
 use oodatcaa_git::{self as workspace, Author};
 use oodatcaa_ops::{ErrorKind, Failure};
 
@@ -46,10 +46,15 @@ pub(super) fn create(dir: Option<&Path>) -> Result<Layout, Failure> {
     Ok(layout)
 }
 
-/// Turns the sandbox off in this project, as its user would.
-pub(super) fn unconfine(layout: &Layout) -> Result<(), Failure> {
+/// Requires no more of the sandbox in this project than what is kept, as its user would; without anything it is off.
+pub(super) fn require_less(layout: &Layout, kept: &[Guarantee]) -> Result<(), Failure> {
     let path = layout.local_config();
-    fs::write(&path, "[sandbox]\nmode = \"off\"\n").map_err(|error| Failure::io("write", &path, &error))?;
+    let words: Vec<String> = kept.iter().map(|one| format!("\"{}\"", one.as_str())).collect();
+    let text = match words.as_slice() {
+        [] => "[sandbox]\nmode = \"off\"\n".into(),
+        words => format!("[sandbox]\nrequire = [{}]\n", words.join(", ")),
+    };
+    fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error))?;
     trust::trust(layout)?;
     Ok(())
 }
