@@ -234,6 +234,23 @@ fn a_planner_looks_at_its_worktree_and_writes_nothing_there() {
 }
 
 #[test]
+fn the_memory_of_a_confined_tree_is_counted() {
+    for mode in Mode::all() {
+        let mut room = Room::new();
+        room.more = "[roles.builder]\nmemory = \"100MiB\"\n".into();
+        let fills = "python3 -c 'import time; x = bytearray(300 << 20); time.sleep(600)'";
+        room.config(mode.word(), &BTreeMap::from([("agent", fills.to_owned())]));
+        let text = fs::read_to_string(room.at("p/.oodatcaa/config.toml")).expect("there");
+        let text = text.replacen("[roles.builder]\ngates = [\"g\"]\n", "", 1);
+        fs::write(room.at("p/.oodatcaa/config.toml"), text).expect("written");
+        room.queue("A");
+        let output = room.once();
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(log.contains("used more memory than the limit `memory` of its role"), "{mode:?}: {log}");
+    }
+}
+
+#[test]
 fn gates_are_confined_as_agents_are() {
     let room = Room::new();
     for mode in Mode::all() {

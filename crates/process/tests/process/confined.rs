@@ -221,6 +221,29 @@ fn without_a_network_a_program_reaches_its_own_servers_and_nobody_elses() {
 }
 
 #[test]
+fn root_and_who_brings_a_sandbox_take_no_mask_away_either() {
+    let undo = "umount $HOME/.ssh; umount /run; mount -o remount,rw,bind $ROOM/work; mount -o remount,rw /; \
+                unshare -Urm sh -c 'umount $HOME/.ssh; mount -o remount,rw,bind /'; nsenter -t 1 -m true; \
+                cat $HOME/.ssh/id; echo x >> $ROOM/work/queue; echo x >> $HOME/.bashrc";
+    for (nested, root) in [(false, true), (true, false), (true, true)] {
+        let room = Room::new("/var/tmp");
+        if !has_namespaces() || root && !rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let mut profile = Profile { nested, ..room.profile(true) };
+        let file = profile.write(&room.at("out")).unwrap();
+        let mut command = if root { Command::new(room.at("shim")) } else { as_user(&room.at("shim")) };
+        command.arg("confine").arg(file).args(["--", "sh", "-c", undo]).current_dir(room.at("wt"));
+        let output = command.env("ROOM", room.dir.path()).env("HOME", room.at("home")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(room.report().applied, "{:?}", room.report());
+        assert!(!said.contains("secret"), "{nested} {root}: {said}");
+        assert_eq!(fs::read_to_string(room.at("work/queue")).unwrap(), "queue\n", "{nested} {root}");
+        assert!(!room.at("home/.bashrc").exists(), "{nested} {root}");
+    }
+}
+
+#[test]
 fn what_cannot_be_given_is_refused_before_anything_runs() {
     let room = Room::new("/var/tmp");
     let alone = [
