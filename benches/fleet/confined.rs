@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use oodatcaa_process::confine::{Guarantee, Profile};
+use oodatcaa_process::confine::{Guarantee, Profile, Report};
 
 use crate::{
     support::{DAEMON, Spread, rounds, timed},
@@ -27,17 +27,22 @@ pub(crate) fn start(table: &mut Table) {
     ] {
         let shown =
             format!("{} {}", Path::new(&name).file_name().unwrap_or_default().to_string_lossy(), args.join(" "));
+        let room = Room::new();
         let mut plain = Command::new(&name);
-        if !plain.args(&args).output().is_ok_and(|output| output.status.success()) {
+        if !plain.args(&args).current_dir(room.at("wt")).output().is_ok_and(|output| output.status.success()) {
             table.note(format!("`{}` is not here: its confined start was not measured", shown.trim()));
             continue;
         }
-        let room = Room::new();
         let (mut free, mut confined) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             free.push(timed(&mut plain));
             let profile = room.profile();
-            confined.push(timed(Command::new(DAEMON).arg("confine").arg(profile).arg("--").arg(&name).args(&args)));
+            let mut command = Command::new(DAEMON);
+            command.arg("confine").arg(profile).arg("--").arg(&name).args(&args).current_dir(room.at("wt"));
+            confined.push(timed(&mut command));
+            // What did not run costs little.
+            let report = Report::ran(&room.at("run")).expect("it ran confined");
+            assert_eq!(report.exec, None, "{shown}");
         }
         let (free, confined) = (Spread::of(free), Spread::of(confined));
         let ratio = confined.at(0.5) / free.at(0.5);
@@ -58,15 +63,20 @@ impl Room {
         Self(dir)
     }
 
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
     fn profile(&self) -> PathBuf {
-        let at = |name: &str| self.0.path().join(name);
+        let at = |name: &str| self.at(name);
         let mut profile = Profile {
             require: BTreeSet::from([Guarantee::Files, Guarantee::Secrets, Guarantee::Sockets]),
             write: vec![at("wt")],
             private: vec![(at("tmp"), "/tmp".into())],
             deny: vec![at("home/.ssh"), at("home/.config/gh")],
             mask: vec!["/run".into()],
-            read: vec![self.0.path().into()],
+            // A checkout below /tmp has its programs there as well.
+            read: vec![self.0.path().into(), Path::new(env!("CARGO_MANIFEST_DIR")).join("target")],
             namespace: true,
             ..Profile::default()
         };
