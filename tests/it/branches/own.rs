@@ -1,6 +1,6 @@
 //! An agent's own repository, with real workers: everything works in it, and only its branch comes out of it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::bad_input::once;
@@ -58,6 +58,7 @@ fn nothing_of_an_agents_repository_runs_outside_or_holds_the_worker() {
         uploadpack.packObjectsHook; do git -C \"$1\" config $k \"$t\"; done; mkdir -p \"$1/hooks\"\n\
         for h in reference-transaction post-checkout pre-commit; do printf '#!/bin/sh\\nenv > \"%s/owned.log\"\\n' \"$HOME\" \
         > \"$1/hooks/$h\"; chmod +x \"$1/hooks/$h\"; done; }\n";
+    let mut longest = Duration::ZERO;
     for (does, status) in [
         // Its own repository: it counts, and nothing of it runs.
         ("$own add made.txt; $own commit -q -m x; arm \"$d\"", "awaiting_test"),
@@ -77,11 +78,19 @@ fn nothing_of_an_agents_repository_runs_outside_or_holds_the_worker() {
         let begun = Instant::now();
         let said = once(&project, "builder");
         assert_eq!(project.status("A"), status, "{does}: {said:#?} {}", project.diagnosis());
+        let left = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         assert!(begun.elapsed() < Duration::from_secs(20), "{does}: {:?}", begun.elapsed());
+        let ended: u64 =
+            fs::read_to_string(project.path("ended.log")).expect("it ended").trim().parse().expect("a time");
+        longest = longest.max(left.saturating_sub(Duration::from_nanos(ended)));
         assert!(project.path("ended.log").exists() && !project.path("owned.log").exists(), "{does}");
         assert_eq!(git(project.root(), &["fsck", "--no-progress", "--no-dangling"]), "", "{does}");
         drop(trees);
     }
+    println!(
+        "figure: a worker has settled and left {:.1} s after a hostile agent's end at the latest",
+        longest.as_secs_f64()
+    );
 }
 
 #[test]
