@@ -33,6 +33,8 @@ if [ ! -e "$scratch/target/debug/deps" ] && [ -e "$target/debug/deps" ]; then
     for part in deps build .fingerprint; do cp -al "$target/debug/$part" "$scratch/target/debug/$part"; done
     rm -rf "$scratch"/target/debug/{deps,.fingerprint}/*oodatcaa* "$scratch"/target/debug/deps/{it,agent}[-_]*
 fi
+# A run that ended in the middle has left a bug in what it built; the copy is older than that, so cargo would keep it.
+rm -rf "$scratch"/target/debug/.fingerprint/*oodatcaa*
 export CARGO_TARGET_DIR=$scratch/target
 
 # In $copy. Without the bug there is patience; with it, something may be expected that does not come.
