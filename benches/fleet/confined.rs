@@ -1,4 +1,4 @@
-//! What it costs that a program takes rights from itself before it runs.
+//! The cost of a program's taking rights from itself before it runs.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! What an agent's own repository costs beside the worktree that it works in: handing it out and taking it in, against
+//! The cost of an agent's own repository beside the worktree that it works in: to hand it out and take it in, against
 //! `git worktree add` of the same 2,000 files.
 
 use std::{fs, path::Path, process::Command, sync::Arc, time::Instant};

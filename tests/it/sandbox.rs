@@ -274,7 +274,7 @@ fn the_projects_teardown_is_confined_as_agents_are() {
     }
 }
 
-/// What the project's own commands try.
+/// The tries of the project's own commands.
 const COMMANDS: &[Try] = &[
     ("echo x > own.txt && rm own.txt", "", ""),
     ("echo x >> $Q", RO, NO),
@@ -333,7 +333,7 @@ fn what_a_person_decides_cannot_be_decided_from_within() {
     ]);
 }
 
-/// What nobody confined does: a worker that runs what an agent left, or that waits for it.
+/// The harm that confinement prevents: a worker that runs what an agent left, or that waits for it.
 #[test]
 fn what_a_makefile_of_the_agents_does_in_a_gate_stays_in_its_worktree() {
     for mode in Mode::all() {

@@ -1,4 +1,4 @@
-//! Whether an installed agent CLI keeps what its descriptor promises, and works inside our sandbox, as far as that can be
+//! Tries whether an installed agent CLI keeps what its descriptor promises, also inside our sandbox, as far as that can be
 //! seen without a network and without spending a token.
 
 use std::{
@@ -96,7 +96,7 @@ pub fn run(name: &str, config: &AgentConfig, room: &Path, shim: Option<&Path>, s
     cases
 }
 
-/// What is tried, and where.
+/// The program to try, and the place for it.
 struct At<'a> {
     name: &'a str,
     descriptor: &'a Descriptor,

@@ -244,9 +244,9 @@ pub(crate) struct Home {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct First {
-    /// Where it stands, below the home directory or `{VARIABLE}`; the first that is known.
+    /// Its place, below the home directory or `{VARIABLE}`; the first that is known.
     pub(crate) at: Vec<String>,
-    /// What the program writes into it.
+    /// The content that the program writes.
     pub(crate) text: String,
 }
 

@@ -52,7 +52,7 @@ pub struct PromptFacts {
     pub gates: Vec<(String, String)>,
     /// The tasks whose parent this one is.
     pub children: Vec<Related>,
-    /// Where it may write beside its workspace, in words; nothing where it is not confined.
+    /// The places that it may write beside its workspace, in words; nothing where it is not confined.
     pub writable: Vec<String>,
 }
 

@@ -35,7 +35,7 @@ pub use hooks::confine_hooks;
 pub use private::Private;
 pub use secrets::{OwnPlaces, sign_ins};
 
-/// What a program is, which decides what is its own.
+/// The kind of a program, which decides what is its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// An agent that changes the workspace.
@@ -62,7 +62,7 @@ impl Program {
 /// The places of one program.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// What the program is.
+    /// The kind of the program.
     pub program: Program,
     /// The project.
     pub layout: Layout,
@@ -80,13 +80,13 @@ pub struct Place {
     pub run_dir: Option<PathBuf>,
     /// The slot's directory.
     pub slot: Option<PathBuf>,
-    /// What its adapter needs of the user's.
+    /// The user's places that its adapter needs.
     pub own: OwnPlaces,
-    /// Where all adapters keep their sign-in.
+    /// The places in which all adapters keep their sign-in.
     pub sign_ins: Vec<PathBuf>,
     /// Its directories in the place of `/tmp` and `/dev/shm`.
     pub private: Private,
-    /// Where programs are looked for, and our own.
+    /// The directories of programs, and our own.
     pub programs: Vec<PathBuf>,
     /// Directories of sockets that lie elsewhere, such as `$XDG_RUNTIME_DIR`.
     pub sockets: Vec<PathBuf>,
@@ -142,7 +142,7 @@ impl Place {
     }
 }
 
-/// What the disk says of paths; tests make their own.
+/// The answers of the disk about paths; tests make their own.
 pub trait Disk {
     /// Tells whether something is there.
     fn exists(&self, path: &Path) -> bool;
@@ -164,7 +164,7 @@ impl Disk for ThisMachine {
     }
 }
 
-/// How a program is confined.
+/// The confinement of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confinement {
     /// The profile; `None` where a person said `off`.
@@ -186,7 +186,7 @@ impl Confinement {
 /// Directories of sockets of other programs, and what else services leave for all to use.
 const MASKED: &[&str] = &["/run", "/var/run"];
 
-/// What programs need of a masked `/run`: names are looked up by these, and some systems keep their programs there.
+/// The parts that programs need of a masked `/run`: names are looked up by these, and some systems keep programs there.
 const LEFT: &[&str] = &[
     "/run/systemd/resolve/stub-resolv.conf",
     "/run/systemd/resolve/resolv.conf",
@@ -200,7 +200,7 @@ const LEFT: &[&str] = &[
     "/etc/resolv.conf",
 ];
 
-/// Where everybody may write, and every program gets a directory of its own.
+/// Directories that everybody may write, where every program gets a directory of its own.
 const TMP: &str = "/tmp";
 const SHM: &str = "/dev/shm";
 

@@ -1,4 +1,4 @@
-//! What confines the project's own commands around a worktree.
+//! The confinement of the project's own commands around a worktree.
 
 use std::{
     any::Any,
@@ -11,7 +11,7 @@ use std::{
 /// Writes the profile of a command into the directory of its run, the second argument; says why where there can be none.
 type Confines = dyn Fn(Confinee<'_>, &Path) -> Result<Confined, String> + Send + Sync;
 
-/// What is confined.
+/// The program that is confined.
 #[derive(Clone, Copy, Debug)]
 pub enum Confinee<'a> {
     /// A command of the project's in this worktree.
@@ -20,7 +20,7 @@ pub enum Confinee<'a> {
     Git(&'a Path),
 }
 
-/// How `setup`, `teardown` and whatever else runs in a worktree is confined. Who loads a configuration says it: a
+/// The confinement of `setup`, `teardown` and whatever else runs in a worktree. Who loads a configuration says it: a
 /// configuration does not know what confines.
 #[derive(Clone, Default)]
 pub enum Confine {
@@ -33,13 +33,13 @@ pub enum Confine {
     By(Arc<Confines>),
 }
 
-/// What one command is confined by.
+/// The confinement of one command.
 pub struct Confined {
-    /// Where its profile is.
+    /// The path of its profile.
     pub profile: PathBuf,
     /// Variables that belong to it.
     pub env: BTreeMap<String, String>,
-    /// What is removed with this, after the command's end.
+    /// The things that are removed with this, after the command's end.
     pub until: Box<dyn Any>,
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum Form {
     Class,
     /// A file or directory anywhere: absolute, below `~/`, or below the project.
     Place,
-    /// What a confined program cannot do.
+    /// A guarantee of a sandbox.
     Guarantee,
 }
 

@@ -90,7 +90,7 @@ impl FromValue for Vec<PathBuf> {
     }
 }
 
-/// What all tables of sandboxes say, by their paths; places are absolute.
+/// The settings of all tables of sandboxes, by their paths; places are absolute.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sandboxes(Flat);
 

@@ -79,7 +79,7 @@ pub enum WorkspaceError {
     Sandbox {
         /// `setup` or `teardown`.
         hook: &'static str,
-        /// Why not.
+        /// The reason.
         words: String,
     },
     /// What branches start from could not be brought up to date.
@@ -102,7 +102,7 @@ pub enum WorkspaceError {
     Superseded {
         /// The task.
         task: TaskId,
-        /// Who has it.
+        /// The attempt that has it.
         by: Token,
     },
     /// The disk is nearly full.

@@ -34,24 +34,24 @@ mod modules;
 mod reader;
 mod take;
 
-/// What is noted of a repository that was handed out.
+/// The note of a repository that was handed out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Handed {
     /// The attempt that has it.
     pub(super) to: Token,
-    /// Where the branch stood then; `None` before its first commit.
+    /// The commit of the branch then; `None` before its first commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tip: Option<String>,
 }
 
-/// What an agent has left in a repository of its own.
+/// The state that an agent has left in a repository of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TakenIn {
     /// An operation of git that it left half done there.
     pub midway: Option<&'static str>,
     /// The commit that it had checked out.
     pub head: Option<String>,
-    /// What it did to the repository or to the way there, so that nothing of it counts.
+    /// Its deed to the repository or to the way there, so that nothing of it counts.
     pub wrong: Option<String>,
 }
 
@@ -178,7 +178,7 @@ impl Workspace {
     }
 }
 
-/// How long somebody else may take who makes, removes or takes in the same worktree.
+/// The time that somebody else may take who makes, removes or takes in the same worktree.
 const WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Tells whether a task's agent has a repository of its own, or had one that was not taken in.

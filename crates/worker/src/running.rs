@@ -17,7 +17,7 @@ use oodatcaa_sys::files;
 /// An agent at work.
 pub(crate) struct Running {
     child: Attempt,
-    /// What confines it.
+    /// Its confinement.
     sandbox: Confined,
     /// Its output, where that can be understood.
     watch: Option<AgentWatch>,

@@ -1,4 +1,4 @@
-//! What runs for an attempt is confined: the profile before, the report after, and its own directories between the two.
+//! The confinement of what runs for an attempt: the profile before, the report after, its own directories in between.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ pub(crate) struct Confined {
     profile: Option<Profile>,
     /// Variables that belong to it.
     env: BTreeMap<String, String>,
-    /// Where it may write beside its workspace, in words.
+    /// The places that it may write beside its workspace, in words.
     writable: Vec<String>,
     private: Private,
 }

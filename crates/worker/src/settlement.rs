@@ -19,7 +19,7 @@ pub(crate) struct Settlement {
     report: Ended,
     /// That it started, if the journal has not been told yet.
     start: Option<EventDraft>,
-    /// How it was confined, what the agent decided and wanted others to know.
+    /// Its confinement, what the agent decided and wanted others to know.
     words: Vec<EventDraft>,
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) store: Desk,
     /// The place where this worker's merges meet.
     pub(crate) merge_queue: MergeQueue,
-    /// What is known of the places of all that runs here, once something does.
+    /// The places of all that runs here, once something does.
     pub(crate) place: OnceLock<Place>,
 }
 

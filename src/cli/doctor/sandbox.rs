@@ -1,4 +1,4 @@
-//! Whether this machine keeps agents, gates and hooks to their sandboxes: tried, not concluded.
+//! Tries whether this machine keeps agents, gates and hooks to their sandboxes; nothing is concluded.
 
 use std::path::Path;
 

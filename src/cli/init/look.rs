@@ -26,7 +26,7 @@ pub(super) struct Found {
     pub(super) untried: Vec<(Test, String)>,
     /// Agent programs on the search path, the one to take first first.
     pub(super) agents: Vec<(&'static Known, PathBuf)>,
-    /// What this machine cannot keep from agents, of what is required where nobody says otherwise.
+    /// The guarantees that this machine cannot keep, of what is required where nobody says otherwise.
     pub(super) lacking: BTreeSet<Guarantee>,
 }
 

@@ -27,7 +27,7 @@ fn run(project: &Project, args: &[&str]) -> Said {
     finish(confined(project, args))
 }
 
-/// Whether this machine lets us make namespaces.
+/// Tells whether this machine lets us make namespaces.
 fn has_namespaces() -> bool {
     Command::new("unshare").args(["-Urm", "true"]).status().is_ok_and(|status| status.success())
 }

@@ -14,7 +14,7 @@ use crate::{
     sandbox::room::{Mode, Room, as_user},
 };
 
-/// What attempts ask for.
+/// The guarantees that attempts ask for.
 const USUAL: [Guarantee; 5] =
     [Guarantee::Files, Guarantee::Secrets, Guarantee::Environ, Guarantee::Processes, Guarantee::Sockets];
 
@@ -22,7 +22,7 @@ const USUAL: [Guarantee; 5] =
 const HOMES: [&str; 7] =
     ["HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"];
 
-/// What the model says: a file by a tool, a commit and a look at a secret, the result.
+/// The words of the model: a file by a tool, a commit and a look at a secret, the result.
 const SCRIPT: &str = r#"
 [[rules]]
 name = "work"

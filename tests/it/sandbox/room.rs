@@ -17,7 +17,7 @@ const NOBODY: u32 = 65_534;
 /// words of which one must be said, parted by `|`; with nothing it must work.
 pub(crate) type Try = (&'static str, &'static str, &'static str);
 
-/// Who makes the tries.
+/// The program that makes the tries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
     Agent,

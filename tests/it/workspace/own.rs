@@ -2,7 +2,7 @@
 
 use super::{private::commit_all, *};
 
-/// What git says of a worktree, its user's words and all.
+/// The words of git about a worktree, its user's words and all.
 fn said(path: &Path, args: &[&str]) -> (bool, String) {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@invalid"]).args(args).current_dir(path);

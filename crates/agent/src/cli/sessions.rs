@@ -1,4 +1,4 @@
-//! What is known of a session beside a run's output: figures of programs that count from its begin, off which what
+//! The facts of a session beside a run's output: figures of programs that count from its begin, off which what
 //! earlier attempts had used up is taken, and the record that some programs keep of it.
 
 use std::{

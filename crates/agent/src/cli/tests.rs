@@ -57,7 +57,7 @@ fn codex_resumes_behind_its_options_and_reads_standard_input() {
     assert_eq!(argv[10..], rest);
 }
 
-/// What the permissions of a configuration become, outside of our sandbox and inside.
+/// Calls with the permissions of a configuration, outside of our sandbox and inside.
 fn permitted(adapter: &str, word: Option<&str>) -> [Vec<String>; 2] {
     let config = AgentConfig { permissions: word.map(String::from), ..config(adapter) };
     [false, true].map(|sandboxed| argv(&config, |assignment| assignment.sandboxed = sandboxed))

@@ -130,7 +130,7 @@ impl Stage {
 /// Something that is tried inside: its name, what a shell does, and what keeps it from that; nothing where it must work.
 type Try = (&'static str, &'static str, Option<Guarantee>);
 
-/// What an attempt needs, and what it must not reach. A try is a line of a shell: the shell has the rights of the agent.
+/// The needs of an attempt, and what it must not reach. A try is a line of a shell, which has the rights of the agent.
 const TRIES: [Try; 9] = [
     ("writes its slot", ": > \"$SLOT/probe\"", None),
     ("writes its worktree", ": > probe", None),

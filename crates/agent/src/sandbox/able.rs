@@ -1,4 +1,4 @@
-//! Whether this machine can keep a sandbox at all, found before anything is claimed.
+//! Finds whether this machine can keep a sandbox at all, before anything is claimed.
 
 use std::{
     path::{Path, PathBuf},

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oodatcaa_process::confine::Profile;
 
-/// What a profile says of a path.
+/// The word of a profile about a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// `true` where it may be done.

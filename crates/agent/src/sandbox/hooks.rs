@@ -1,4 +1,4 @@
-//! How what a project runs around worktrees is confined: `setup`, `teardown`, and gates that a person tries.
+//! The confinement of what a project runs around worktrees: `setup`, `teardown`, and gates that a person tries.
 
 use std::{
     path::Path,

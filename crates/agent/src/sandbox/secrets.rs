@@ -1,4 +1,4 @@
-//! What is secret in a user's home, and what an adapter needs of it.
+//! The secrets in a user's home, and what an adapter needs of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -73,7 +73,7 @@ const SECRET: &[&str] = &[
     "snap/firefox",
 ];
 
-/// What programs are made of and how they are set up, below the home directory; read also where only what is listed is.
+/// The parts of programs and their settings, below the home directory; read also where only what is listed is.
 const TOOLS: &[&str] = &[
     ".asdf",
     ".bun",
@@ -113,12 +113,12 @@ pub(super) fn tools(home: &Path) -> impl Iterator<Item = PathBuf> {
     TOOLS.iter().map(|name| home.join(name))
 }
 
-/// What an adapter's program needs of the user's own.
+/// The user's own places that an adapter's program needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnPlaces {
     /// Its sign-in, which it renews in place, or all of its state where that does not stand in a slot.
     pub write: Vec<PathBuf>,
-    /// What else is linked into its slot.
+    /// The other files that are linked into its slot.
     pub read: Vec<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! What a profile is made of: the table of the design, row by row, and what must hold whatever is asked for.
+//! The parts of a profile: the table of the design, row by row, and what must hold whatever is asked for.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ fn profile_of(sandbox: &Sandbox, place: &Place, disk: &Fake) -> Profile {
     confine(sandbox, place, disk).expect("it can be had").profile.expect("not off")
 }
 
-/// What may be done with a path: `w` written, `r` only read, `-` neither.
+/// The right to a path: `w` written, `r` only read, `-` neither.
 fn right(profile: &Profile, path: &Path) -> char {
     match (explain(profile, path, true).allowed, explain(profile, path, false).allowed) {
         (true, true) => 'w',
@@ -364,7 +364,7 @@ fn what_is_not_there_is_not_asked_for_unless_it_is_the_attempts_own() {
     assert!(profile.write.contains(&state("p-1/wt/P1")), "without it nothing works, and that must be told");
 }
 
-/// What nobody may ever write to.
+/// Paths that nobody may ever write to.
 fn kept() -> Vec<PathBuf> {
     let project = [".oodatcaa", ".git", ".leases", ".locks", ".agent-daemon-run", ".agent-daemon-pids"];
     let project = project.map(|name| Path::new(PROJECT).join(name));

@@ -48,7 +48,7 @@ pub(super) struct Plain {
     pub(super) dir: PathBuf,
     /// It is the same for every worktree.
     pub(super) shared: bool,
-    /// What the repository's own files said, also what is not in the copy.
+    /// The words of the repository's own files, also what is not in the copy.
     pub(super) settings: Settings,
     _shortly: Option<tempfile::TempDir>,
 }

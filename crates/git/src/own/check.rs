@@ -1,4 +1,4 @@
-//! What an agent left in a repository of its own, looked at as files before any git reads it: nothing there may lead
+//! A look at what an agent left in a repository of its own, as files, before any git reads it: nothing there may lead
 //! elsewhere, run something, or keep whoever opens it waiting.
 
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::path::Path;
 use crate::git::GitError;
 use oodatcaa_sys::files::{self, Kind};
 
-/// How many files are looked at. An agent that made more than these has not worked for us.
+/// The number of files that are looked at. An agent that made more than these has not worked for us.
 const MOST: usize = 2_000_000;
 
 /// The longest list of refs.
 const LONGEST: u64 = 256 << 20;
 
-/// How many names may lead to each other.
+/// The number of names that may lead to each other.
 const DEEPEST: usize = 5;
 
-/// What git obeys or follows, besides the files that it keeps: it is put there anew, or is not needed.
+/// Files that git obeys or follows, besides the files that it keeps: it is put there anew, or is not needed.
 const OBEYED: [&str; 8] =
     ["config", "config.worktree", "commondir", "gitdir", "hooks", "info", "objects/info", "shallow"];
 
@@ -84,7 +84,7 @@ fn cannot(own: &Path, path: &Path, error: &files::FileError) -> GitError {
     GitError::not_ours(&own.join(path), oodatcaa_core::text::chain(error))
 }
 
-/// What an agent has checked out, and where its branch stands. Read as files, which git keeps unless refs are in tables.
+/// The commit that an agent has checked out, and that of its branch. Read as files, unless refs are in tables.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Heads {
     /// The branch that is checked out, by its whole name.

@@ -16,7 +16,7 @@ use crate::{
 use oodatcaa_core::text;
 use oodatcaa_sys::files::{self, Kind, named};
 
-/// How many files one attempt may have made.
+/// The number of files that one attempt may have made.
 const MOST: usize = 100_000;
 
 /// Below a repository, and then `ab/cd/abcd…`.

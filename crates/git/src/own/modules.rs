@@ -20,7 +20,7 @@ use crate::{
 };
 use oodatcaa_sys::files::{self, Durable, named as file};
 
-/// How deep submodules lie in each other.
+/// The depth to which submodules lie in each other.
 const DEEPEST: usize = 8;
 
 /// Calls in a submodule's repository, and in its checkout where there is one.

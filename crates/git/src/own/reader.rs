@@ -1,4 +1,4 @@
-//! How git reads what an agent wrote: its side of a fetch, which works in the agent's repository, is confined where agents
+//! Git's way to read what an agent wrote: its side of a fetch, which works in the agent's repository, is confined as agents
 //! are, and nothing is read where it cannot be.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(super) struct Reader {
     /// The option that names the command to git, which hands it to a shell.
     pub(super) option: String,
     home: Home,
-    /// Where profile and report are.
+    /// The directory of profile and report.
     dir: PathBuf,
     confined: Option<Confined>,
 }

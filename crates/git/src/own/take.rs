@@ -1,4 +1,4 @@
-//! What an agent committed comes into the project: by a fetch, which reads every object that comes and gives it its
+//! The commits of an agent come into the project: by a fetch, which reads every object that comes and gives it its
 //! own name, and by a compare-and-swap of the task's branch.
 
 use std::{path::Path, time::Duration};
@@ -20,13 +20,13 @@ use crate::{
 use oodatcaa_core::environment;
 use oodatcaa_sys::files::{self, Durable, named};
 
-/// How long git may take to read what an agent made.
+/// The time that git may take to read what an agent made.
 const FETCH: Duration = Duration::from_secs(300);
 
 /// More branches than these nobody merges at once.
 const MOST_PARENTS: usize = 16;
 
-/// Where to take in from, and what is known of it.
+/// The repository to take in from, and what is known of it.
 pub(super) struct From<'a> {
     pub(super) own: &'a Path,
     pub(super) branch: &'a str,
@@ -34,13 +34,13 @@ pub(super) struct From<'a> {
     pub(super) reader: &'a Reader,
 }
 
-/// What was taken in.
+/// The state that was taken in.
 pub(super) struct Received {
     pub(super) midway: Option<&'static str>,
     pub(super) head: Option<String>,
 }
 
-/// What an agent did to its repository, in words.
+/// A deed of an agent's to its repository, in words.
 pub(super) type Wrong = String;
 
 /// Takes in what is there. Fails where it may go well another time; what only the agent can be blamed for is words.
@@ -137,7 +137,7 @@ pub(super) fn blame<T>(error: GitError, reader: &Reader) -> Result<Result<T, Wro
     if passes { Err(error.into()) } else { Ok(Err(error.to_string())) }
 }
 
-/// What becomes of the task's branch.
+/// The future of the task's branch.
 enum Next {
     Move,
     Stay,
@@ -183,10 +183,10 @@ pub(super) fn read(git: &Git, reader: &Reader, own: &Path, how: &[&str], wanted:
     git.clone().within(FETCH).run(&[&READS[..], how, &quiet, &from, wanted].concat()).map(drop)
 }
 
-/// What a fetch has brought, where it is a commit.
+/// The object that a fetch has brought, where it is a commit.
 #[derive(Default)]
 struct Fetched {
-    /// Where the project's branch stands.
+    /// The commit of the project's branch.
     before: Option<String>,
     tip: Option<String>,
     head: Option<String>,

@@ -65,7 +65,7 @@ pub(super) enum Act {
     ServeTcp,
 }
 
-/// What the system answered: nothing where it could be done.
+/// The answer of the system: nothing where it could be done.
 pub(super) type Answer = Option<String>;
 
 /// The longest wait for a connection.

@@ -1,4 +1,4 @@
-//! What is said of the attempts on a task: whether they were confined, and what their sandbox refused.
+//! The words about the attempts on a task: whether they were confined, and what their sandbox refused.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use oodatcaa_core::{Guarantee, layout::Layout, text::one_line};
 use oodatcaa_process::confine::Profile;
 use oodatcaa_sys::files;
 
-/// What is said of an attempt that nothing confined.
+/// The words about an attempt that nothing confined.
 pub const UNCONFINED: &str = "worked unconfined";
 
 /// More files of an attempt are not looked through, and no more refusals are told.
@@ -86,7 +86,7 @@ const WORDS: [(&str, Of); 8] = [
     ("ENOENT", Of::Reading),
 ];
 
-/// What can have been refused.
+/// An act that can have been refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
     Reading,

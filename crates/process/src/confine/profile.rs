@@ -1,4 +1,4 @@
-//! What is asked for, and what a machine can give.
+//! The wishes of a profile, and what a machine can give.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ const PROFILE: &str = "sandbox.json";
 /// The report beside it.
 const REPORT: &str = "confined.json";
 
-/// How much of the network a program may reach.
+/// The part of the network that a program may reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
@@ -42,36 +42,36 @@ impl Network {
     }
 }
 
-/// What one program may do, in absolute paths.
+/// The rights of one program, in absolute paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What must be given, or nothing runs.
+    /// The guarantees that must be given, or nothing runs.
     pub require: BTreeSet<Guarantee>,
     /// Files and directories that may be written.
     pub write: Vec<PathBuf>,
     /// Directories of its own that stand in the place of others, such as `/tmp`: its own, and the other. Only in a
     /// namespace.
     pub private: Vec<(PathBuf, PathBuf)>,
-    /// What may be written in their place where there is no namespace.
+    /// Directories that may be written in their place where there is no namespace.
     #[serde(default)]
     pub shared: Vec<PathBuf>,
     /// Files and directories that may not be read.
     pub deny: Vec<PathBuf>,
     /// Directories in which other programs have their sockets. Only in a namespace; without one no socket can be made.
     pub mask: Vec<PathBuf>,
-    /// What may be read below `deny` and `mask` all the same.
+    /// Places that may be read below `deny` and `mask` all the same.
     pub read: Vec<PathBuf>,
-    /// How much of the network may be reached.
+    /// The part of the network that may be reached.
     pub network: Network,
-    /// Whether namespaces are tried.
+    /// Namespaces are tried.
     pub namespace: bool,
-    /// Whether the program brings a sandbox of its own, which Landlock's rules for files would break.
+    /// The program brings a sandbox of its own, which Landlock's rules for files would break.
     pub nested: bool,
     /// The newest version of Landlock that is used; for tests, and for kernels whose newest one is broken.
     #[serde(default)]
     pub most: Option<u32>,
-    /// Where the report is written.
+    /// The path of the report.
     #[serde(default)]
     pub report: PathBuf,
 }
@@ -96,7 +96,7 @@ impl Profile {
     }
 }
 
-/// What a machine has for it. seccomp is always there: a kernel without it runs nothing confined.
+/// The means that a machine has for it. seccomp is always there: a kernel without it runs nothing confined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Means {
     /// The version of Landlock; 0 where there is none.
@@ -120,22 +120,22 @@ impl Means {
     }
 }
 
-/// What became of it: `confined.json` in the attempt's directory.
+/// The result of it: `confined.json` in the attempt's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The program was confined, and then executed.
     pub applied: bool,
-    /// What was given.
+    /// The guarantees that were given.
     pub guarantees: BTreeSet<Guarantee>,
-    /// What it was given by.
+    /// The means that gave them.
     pub means: Means,
-    /// Why there is no namespace, where one was wanted.
+    /// The reason why there is no namespace, where one was wanted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub refused: Option<String>,
-    /// Why it was not confined.
+    /// The reason why it was not confined.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
-    /// Why the program could not be executed.
+    /// The reason why the program could not be executed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exec: Option<String>,
 }

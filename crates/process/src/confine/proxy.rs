@@ -32,7 +32,7 @@ use super::Failed;
 /// Connections at one time; what comes on top is closed at once.
 const MOST: usize = 128;
 
-/// How long the proxy may take to be reached.
+/// The time that the proxy may take to be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Hands a file or socket to the other end.
@@ -59,7 +59,7 @@ fn receive(through: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     handed.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// What the program is to read from its standard input, while that leads to the shim.
+/// The program's standard input, while that leads to the shim.
 pub(super) struct Input(OwnedFd);
 
 impl Input {

@@ -97,7 +97,7 @@ const MASKS: &str = "/sys";
 /// The step in which they are made.
 const MAKING: &str = "make masks";
 
-/// What is put in the place of a path.
+/// The thing that is put in the place of a path.
 enum Cover<'a> {
     /// Something of the program's own.
     Private(&'a Path),

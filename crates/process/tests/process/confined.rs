@@ -7,7 +7,7 @@ use oodatcaa_process::confine::{Guarantee, Network, Profile, Report};
 
 use super::*;
 
-/// What every test of it asks for.
+/// The guarantees that every test of it asks for.
 const USUAL: [Guarantee; 5] =
     [Guarantee::Files, Guarantee::Secrets, Guarantee::Environ, Guarantee::Processes, Guarantee::Sockets];
 
@@ -15,7 +15,7 @@ const USUAL: [Guarantee; 5] =
 pub(super) struct Room {
     dir: tempfile::TempDir,
     outside: Child,
-    /// Who works in it: somebody ordinary, or who runs the tests.
+    /// The one who works in it: somebody ordinary, or who runs the tests.
     ordinary: bool,
 }
 
@@ -112,12 +112,12 @@ impl Room {
     }
 }
 
-/// Whether this machine lets an ordinary user make namespaces.
+/// Tells whether this machine lets an ordinary user make namespaces.
 pub(super) fn has_namespaces() -> bool {
     as_user(Path::new("unshare")).args(["-Urm", "true"]).status().is_ok_and(|status| status.success())
 }
 
-/// What is tried, and what it ends with: with a namespace, and without. Nothing means that it works.
+/// The tries, and their ends: with a namespace, and without. Nothing means that it works.
 const TRIES: &[(&str, &str, &str)] = &[
     ("echo x > own", "", ""),
     ("echo x >> ~/.config/own", "", ""),

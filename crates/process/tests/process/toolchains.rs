@@ -1,4 +1,4 @@
-//! What agents do all day works inside a profile: cargo, npm and Python build and test projects that use threads,
+//! The daily work of agents inside a profile: cargo, npm and Python build and test projects that use threads,
 //! processes, servers, terminals and files renamed over others.
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use super::{
     *,
 };
 
-/// Where caches and downloads go, as attempts have it.
+/// The places of caches and downloads, as attempts have it.
 const CACHES: [(&str, &str); 4] =
     [("CARGO_HOME", "cargo"), ("PIP_CACHE_DIR", "pip"), ("XDG_CACHE_HOME", "xdg"), ("npm_config_cache", "npm")];
 

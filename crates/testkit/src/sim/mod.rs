@@ -154,7 +154,7 @@ fn stage(run_dir: Option<&Path>) -> io::Result<Stage> {
     Ok(Stage { workspace: var("WORKSPACE").map_or(here, PathBuf::from), result_file, criteria: 0, call })
 }
 
-/// What a run leaves in the agent's part of its directory, so that later runs can count.
+/// The note that a run leaves in the agent's part of its directory, so that later runs can count.
 const NOTE: &str = "sim.json";
 
 /// Counts the runs of this role on this task before this one, told by the notes in the runs' directories.
