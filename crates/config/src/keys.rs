@@ -369,8 +369,8 @@ words! {
 
 section! {
     /// An agent of your own: any program. Those that we know (claude, codex, gemini, opencode, qwen, copilot,
-    /// cursor-agent, aider) need two lines, `kind = "claude"` and `permissions = "all"`; `agentctl agent list` tells
-    /// which are there, `agentctl agent show claude` what each of them is.
+    /// cursor-agent, aider) need one line, `kind = "claude"`; `agentctl agent list` tells which are there, `agentctl agent
+    /// show claude` what each of them is.
     const AGENT_KIND = "agents.*" {
         /// An adapter, `command` for any program, `sim` for the simulated agent; `command` when absent.
         ("kind"): Text(Form::Name), Ignored like "command";

@@ -1,4 +1,4 @@
-//! The agent programs that `init` recognises, and what each may do unasked when it is set up.
+//! The agent programs that `init` recognises, and what each may do unasked.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -12,12 +12,16 @@ use oodatcaa_agent::descriptor;
 pub(crate) struct Known {
     /// Its name, also that of its program and of its adapter.
     pub(crate) name: String,
-    pub(super) permissions: Option<String>,
+    #[serde(default = "everything")]
     pub(super) rights: String,
     #[serde(default)]
     notes: Vec<String>,
     #[serde(default = "can_write")]
     pub(super) result: bool,
+}
+
+fn everything() -> String {
+    "inside the sandbox it may do everything without asking (agentctl help sandbox)".into()
 }
 
 fn can_write() -> bool {
@@ -48,14 +52,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_entry_has_an_adapter_that_knows_its_permissions() {
+    fn every_entry_has_an_adapter_that_does_what_is_said_of_its_rights() {
         for known in KNOWN.iter() {
             let adapter = descriptor::load(&known.name, &BTreeMap::new()).expect("ships");
             assert_eq!(adapter.program.install, Some(known.install()));
             assert_eq!(adapter.program.names[0], known.name);
-            if let Some(permissions) = &known.permissions {
-                assert!(adapter.args.permissions.contains_key(permissions), "{}", known.name);
-            }
+            let is_freed = adapter.args.permissions.contains_key("sandboxed");
+            assert_eq!(known.rights == everything(), is_freed, "{}", known.name);
         }
         assert!(find("claude").is_some() && find("sim").is_none());
     }

@@ -99,7 +99,7 @@ mod tests {
             let loaded = loads(&config(Some(&known.name), Some(known), &found, &shipped));
             assert_eq!(loaded.warnings, Vec::<String>::new());
             let agent = &loaded.config.agents[&known.name];
-            assert_eq!((agent.adapter.as_ref(), &agent.permissions), (Some(&known.name), &known.permissions));
+            assert_eq!((agent.adapter.as_ref(), &agent.permissions), (Some(&known.name), &None));
             assert_eq!(oodatcaa_agent::open(&known.name, agent).problem(), None);
             assert_eq!(loaded.config.gates["test"].argv, ["make", "test"]);
         }
