@@ -48,13 +48,7 @@ impl Repo {
         let dir = tempfile::Builder::new().prefix("oodatcaa-ws-").tempdir().unwrap();
         fs::create_dir_all(dir.path().join("project/.oodatcaa/work")).unwrap();
         let root = dir.path().join("state");
-        let config = Config {
-            mode: Mode::Worktree,
-            root: Some(root.to_string_lossy().into_owned()),
-            disk_min: 0,
-            confine: oodatcaa_config::Confine::Nothing,
-            ..Config::default()
-        };
+        let config = worktrees(&root.to_string_lossy());
         let repo = Self { dir, config };
         repo.git(&["init", "-q", "-b", "main"]);
         repo
@@ -109,6 +103,17 @@ impl Repo {
     }
 }
 
+/// A worktree for each task, below this directory.
+fn worktrees(root: &str) -> Config {
+    Config {
+        mode: Mode::Worktree,
+        root: Some(root.into()),
+        disk_min: 0,
+        confine: oodatcaa_config::Confine::Nothing,
+        ..Config::default()
+    }
+}
+
 /// Makes or finds a task's workspace, with nothing that could stop it.
 fn prepare(layout: &Layout, config: &Config, task: &Task, token: Token) -> Result<Workspace, WorkspaceError> {
     let run_dir = layout.run(&task.id, &RunName::of(token));
@@ -136,13 +141,7 @@ fn builder() -> Author {
 fn a_child_prepares() {
     let Ok(words) = std::env::var("OODATCAA_TEST_PREPARE") else { return };
     let words: Vec<&str> = words.split('\n').collect();
-    let config = Config {
-        mode: Mode::Worktree,
-        root: Some(words[1].into()),
-        disk_min: 0,
-        confine: oodatcaa_config::Confine::Nothing,
-        ..Config::default()
-    };
+    let config = worktrees(words[1]);
     let token = Token(words[3].parse().unwrap());
     let made = prepare(&Layout::new(words[0]), &config, &task(words[2], "the same title"), token);
     fs::write(words[4], made.unwrap().path().display().to_string()).unwrap();

@@ -204,13 +204,7 @@ fn repositories_of_every_form_are_handed_out() {
 fn a_child_hands_out_or_takes_in() {
     let Ok(words) = std::env::var("OODATCAA_TEST_OWN") else { return };
     let words: Vec<&str> = words.split('\n').collect();
-    let config = Config {
-        mode: Mode::Worktree,
-        root: Some(words[1].into()),
-        disk_min: 0,
-        confine: oodatcaa_config::Confine::Nothing,
-        ..Config::default()
-    };
+    let config = worktrees(words[1]);
     let layout = Layout::new(words[0]);
     let one = task("T1", "x");
     if words[2] == "out" {
