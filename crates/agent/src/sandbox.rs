@@ -16,8 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oodatcaa_config::{Caches, Commits, Config, HomeView, Network, RoleConfig, Sandbox, SandboxMode, World};
-use oodatcaa_core::{RoleRule, layout::Layout};
+use oodatcaa_config::{Caches, Commits, Config, HomeView, RoleConfig, Sandbox, SandboxMode, World};
+use oodatcaa_core::{Network, RoleRule, layout::Layout};
 use oodatcaa_process::confine::{self, Profile};
 use oodatcaa_sys::files;
 
@@ -205,20 +205,17 @@ const TMP: &str = "/tmp";
 const SHM: &str = "/dev/shm";
 
 /// Returns what of the network is left. Fails in words that follow "cannot".
-fn network(sandbox: &Sandbox, program: Program) -> Result<confine::Network, String> {
-    Ok(match &sandbox.network {
-        Network::All => confine::Network::All,
-        Network::None => confine::Network::None,
-        Network::Ports(ports) => confine::Network::Ports(ports.clone()),
+fn network(sandbox: &Sandbox, program: Program) -> Result<Network, String> {
+    match &sandbox.network {
         // Neither of them runs under a shim, which keeps the way to the proxy: nothing is stricter.
-        Network::Proxy(_) if matches!(program, Program::Git | Program::Hook) => confine::Network::None,
-        Network::Proxy(at) if sandbox.mode == SandboxMode::Auto => confine::Network::Proxy(*at),
-        Network::Proxy(_) => {
-            return Err("be kept to a proxy without a namespace: say mode = \"auto\", network = \"none\", or \
+        Network::Proxy(_) if matches!(program, Program::Git | Program::Hook) => Ok(Network::None),
+        Network::Proxy(_) if sandbox.mode != SandboxMode::Auto => {
+            Err("be kept to a proxy without a namespace: say mode = \"auto\", network = \"none\", or \
                 network = { ports = [PORT OF THE PROXY] } with HTTPS_PROXY set for the agent"
-                .into());
+                .into())
         }
-    })
+        asked => Ok(asked.clone()),
+    }
 }
 
 /// Makes the profile of a program. Fails, in words that follow "cannot", where what is asked for cannot be had.
@@ -246,8 +243,8 @@ pub fn confine(sandbox: &Sandbox, place: &Place, disk: &dyn Disk) -> Result<Conf
         let below = place.slot.as_deref().unwrap_or(place.private.tmp()).join("cache");
         env.extend(CACHES.map(|(name, part)| (name.to_owned(), text(&below.join(part)))));
     }
-    if let confine::Network::Proxy(at) = network {
-        let there = format!("http://{}", confine::Network::inside(at));
+    if let Network::Proxy(at) = network {
+        let there = format!("http://{}", Network::inside(at));
         env.extend(PROXIES.map(|name| (name.to_owned(), there.clone())));
         env.extend(NO_PROXIES.map(|name| (name.to_owned(), "localhost,127.0.0.1,::1".to_owned())));
     }

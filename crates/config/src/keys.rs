@@ -16,10 +16,9 @@ use super::{
     flat::Values,
     form::Form,
     kind::Kind,
-    sandbox::Network,
 };
 use oodatcaa_core::{
-    Class, Guarantee,
+    Class, Guarantee, Network,
     outcome::Retry,
     policy::{Bounds, Limits},
 };

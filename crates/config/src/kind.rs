@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::{
     form::Form,
-    sandbox::Network,
+    sandbox::network,
     values::{count, duration, list, money, size, words, wrong},
 };
 use oodatcaa_core::text;
@@ -80,7 +80,7 @@ impl Kind {
             Self::Size(least) => at_least(size(value)?, least, |n| format!("{n} bytes")),
             Self::Money => money(value).map(drop),
             Self::Flag => value.as_bool().map(drop).ok_or_else(|| wrong(value, "`true` or `false`")),
-            Self::Network => Network::of(value).map(drop),
+            Self::Network => network(value).map(drop),
             Self::Any => Ok(()),
         }
     }

@@ -56,7 +56,6 @@ pub use keys::{
     AgentConfig, AgentKind, Caches, Commits, Fetch, Fleet, GateConfig, HomeView, MergeConfig, MergePolicy, OnBase,
     PromptVia, RoleConfig, Sandbox, SandboxMode, WorkspaceConfig, WorkspaceMode,
 };
-pub use sandbox::Network;
 pub use trust::Trust;
 pub use world::World;
 

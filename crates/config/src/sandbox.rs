@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::SocketAddr,
     path::{Component, Path, PathBuf},
 };
 
@@ -23,56 +22,40 @@ use super::{
     lookup::{self, Place},
     values::{self, wrong},
 };
-use oodatcaa_core::{Guarantee, Role, layout::Layout, text};
+use oodatcaa_core::{Guarantee, Network, Role, layout::Layout, text};
 
-/// The amount of the network that a program may reach.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// All of it.
-    #[default]
-    All,
-    /// Its own servers.
-    None,
-    /// TCP to these ports, on any host.
-    Ports(Vec<u16>),
-    /// A proxy, which decides.
-    Proxy(SocketAddr),
-}
-
-impl Network {
-    /// Reads what a configuration says; says what was expected.
-    pub(crate) fn of(value: &Value) -> Result<Self, String> {
-        const EXPECTED: &str = "\"all\", \"none\", { ports = [443] } or { proxy = \"127.0.0.1:3128\" }";
-        let table = match value {
-            Value::String(word) if word == "all" => return Ok(Self::All),
-            Value::String(word) if word == "none" => return Ok(Self::None),
-            Value::Table(table) => table,
-            other => return Err(wrong(other, EXPECTED)),
-        };
-        match table.iter().collect::<Vec<_>>().as_slice() {
-            [(name, value)] if *name == "ports" => {
-                let port = |value: &Value| value.as_integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
-                let ports = value.as_array().and_then(|all| all.iter().map(port).collect::<Option<Vec<u16>>>());
-                let ports = ports.filter(|ports| (1..=64).contains(&ports.len()));
-                ports.map(Self::Ports).ok_or_else(|| "has `ports`; expected numbers of ports, e.g. [443, 22]".into())
-            }
-            [(name, value)] if *name == "proxy" => {
-                let address = value.as_str().and_then(|word| word.parse().ok());
-                address
-                    .map(Self::Proxy)
-                    .ok_or_else(|| "has `proxy`; expected an address and a port, e.g. \"127.0.0.1:3128\"".into())
-            }
-            _ => {
-                let names: Vec<String> = table.keys().map(|name| text::one_line(name)).collect();
-                Err(format!("is a table of `{}`; expected {EXPECTED}", names.join("`, `")))
-            }
+/// Reads what a configuration says of the network; fails with what was expected.
+pub(crate) fn network(value: &Value) -> Result<Network, String> {
+    const EXPECTED: &str = "\"all\", \"none\", { ports = [443] } or { proxy = \"127.0.0.1:3128\" }";
+    let table = match value {
+        Value::String(word) if word == "all" => return Ok(Network::All),
+        Value::String(word) if word == "none" => return Ok(Network::None),
+        Value::Table(table) => table,
+        other => return Err(wrong(other, EXPECTED)),
+    };
+    match table.iter().collect::<Vec<_>>().as_slice() {
+        [(name, value)] if *name == "ports" => {
+            let port = |value: &Value| value.as_integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
+            let ports = value.as_array().and_then(|all| all.iter().map(port).collect::<Option<Vec<u16>>>());
+            let ports = ports.filter(|ports| (1..=64).contains(&ports.len()));
+            ports.map(Network::Ports).ok_or_else(|| "has `ports`; expected numbers of ports, e.g. [443, 22]".into())
+        }
+        [(name, value)] if *name == "proxy" => {
+            let address = value.as_str().and_then(|word| word.parse().ok());
+            address
+                .map(Network::Proxy)
+                .ok_or_else(|| "has `proxy`; expected an address and a port, e.g. \"127.0.0.1:3128\"".into())
+        }
+        _ => {
+            let names: Vec<String> = table.keys().map(|name| text::one_line(name)).collect();
+            Err(format!("is a table of `{}`; expected {EXPECTED}", names.join("`, `")))
         }
     }
 }
 
 impl FromValue for Network {
     fn from_value(_: Kind, value: Option<&Value>) -> Self {
-        value.and_then(|value| Self::of(value).ok()).unwrap_or_default()
+        value.and_then(|value| network(value).ok()).unwrap_or_default()
     }
 }
 
@@ -328,7 +311,7 @@ pub fn meaning(key: &str, value: &Value) -> Option<String> {
         ("allow_sockets", _) => format!("may connect to {}: what listens there is not confined", all()),
         ("network", Some("none")) => "may reach no network".into(),
         ("network", Some(_)) => "may reach the whole network".into(),
-        ("network", None) => match Network::of(value).ok()? {
+        ("network", None) => match network(value).ok()? {
             Network::Ports(ports) => {
                 let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
                 format!("may reach these ports, on any host: {}", ports.join(", "))
@@ -354,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_network_is_a_word_or_a_table_of_one_key() {
-        let read = |text: &str| Network::of(&value(text));
+        let read = |text: &str| network(&value(text));
         assert_eq!(read("\"all\""), Ok(Network::All));
         assert_eq!(read("\"none\""), Ok(Network::None));
         assert_eq!(read("{ ports = [443, 22] }"), Ok(Network::Ports(vec![443, 22])));

@@ -1,4 +1,6 @@
-//! What a confined program cannot do: the words in which a sandbox is asked for and told.
+//! What a confined program cannot do, and what of the network it reaches: the words of a sandbox.
+
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +65,30 @@ impl std::str::FromStr for Guarantee {
     fn from_str(word: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| {
             let all: Vec<&str> = Self::ALL.iter().map(|one| one.as_str()).collect();
-            format!("`{}` is no guarantee; there are: {}", text::cut(&text::one_line(word), 60), all.join(", "))
+            format!("`{}`, which is no guarantee; there are: {}", text::cut(&text::one_line(word), 60), all.join(", "))
         })
+    }
+}
+
+/// The part of the network that a program may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// All of it.
+    #[default]
+    All,
+    /// Nothing but its own servers.
+    None,
+    /// TCP to these ports, on any host.
+    Ports(Vec<u16>),
+    /// Nothing but its own servers and a proxy of the machine, which it finds at [`Network::inside`]. Only a program of
+    /// an attempt, and only in a namespace.
+    Proxy(SocketAddr),
+}
+
+impl Network {
+    /// Returns where a program that is kept to a proxy finds it: in its own network there is only the loopback.
+    pub fn inside(proxy: SocketAddr) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, proxy.port()).into()
     }
 }

@@ -50,7 +50,7 @@ pub mod workflow;
 
 pub use change::{ChangeSet, Edit, LeaseChange, NewTask, TaskEdit};
 pub use event::{Data, Event, EventDraft, Kind, Usage};
-pub use guarantee::Guarantee;
+pub use guarantee::{Guarantee, Network};
 pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
 pub use member::Member;
 pub use outcome::{Class, Outcome};

@@ -171,13 +171,13 @@ fn who_is_kept_to_a_proxy_is_told_where_it_is_and_what_has_no_shim_reaches_nothi
     let made = |program| confine(&sandbox, &place(program), &Fake::default()).expect("it can be had");
     for program in [Program::Agent, Program::Reader, Program::Gate] {
         let Confinement { profile, env } = made(program);
-        assert_eq!(profile.expect("confined").network, confine::Network::Proxy(at), "{program:?}");
+        assert_eq!(profile.expect("confined").network, Network::Proxy(at), "{program:?}");
         assert_eq!(env["HTTPS_PROXY"], "http://127.0.0.1:3128", "in its own network there is only the loopback");
         assert!(env["no_proxy"].contains("127.0.0.1"));
     }
     for program in [Program::Git, Program::Hook] {
         let Confinement { profile, env } = made(program);
-        assert_eq!(profile.expect("confined").network, confine::Network::None, "{program:?}");
+        assert_eq!(profile.expect("confined").network, Network::None, "{program:?}");
         assert!(!env.contains_key("HTTPS_PROXY"));
     }
     let plain = Sandbox { mode: SandboxMode::Landlock, ..sandbox };

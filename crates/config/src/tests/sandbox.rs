@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oodatcaa_core::{Guarantee, Role};
+use oodatcaa_core::{Guarantee, Network, Role};
 use proptest::prelude::*;
 
 use super::Scene;
-use crate::{Config, HomeView, Network, Overrides, Sandbox, SandboxMode, World};
+use crate::{Config, HomeView, Overrides, Sandbox, SandboxMode, World};
 
 /// A project with an agent and a gate, and these tables of the user's.
 fn scene(tables: &str) -> Scene {
@@ -75,7 +75,7 @@ fn a_word_that_nobody_knows_is_a_fault_with_its_place_and_what_there_is() {
     let faults = Scene::new().user(text).faults();
     let at = "~/home/.config/oodatcaa/config.toml";
     for (n, expected) in [
-        "2:1: `sandbox.require` contains `everything` is no guarantee; there are: files, metadata, secrets, environ, processes, sockets, network",
+        "2:1: `sandbox.require` contains `everything`, which is no guarantee; there are: files, metadata, secrets, environ, processes, sockets, network",
         "3:1: `sandbox.mode` is `docker`; expected one of: auto, landlock, off",
         "4:13: `sandbox.network` is a table of `port`; expected \"all\", \"none\", { ports = [443] } or { proxy = \"127.0.0.1:3128\" }",
         "5:1: `sandbox.home` is `none`; expected one of: all, listed",

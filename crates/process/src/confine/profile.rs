@@ -3,14 +3,13 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-pub use oodatcaa_core::Guarantee;
 use oodatcaa_core::layout::Layout;
+pub use oodatcaa_core::{Guarantee, Network};
 use oodatcaa_sys::files::{self, Durable};
 
 /// The profile in the directory of the program that is confined by it.
@@ -18,29 +17,6 @@ const PROFILE: &str = "sandbox.json";
 
 /// The report beside it.
 const REPORT: &str = "confined.json";
-
-/// The part of the network that a program may reach.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Network {
-    /// All of it.
-    #[default]
-    All,
-    /// Nothing but its own servers.
-    None,
-    /// TCP to these ports, on any host.
-    Ports(Vec<u16>),
-    /// Nothing but its own servers and a proxy of the machine, which it finds at [`Network::inside`]. Only a program of
-    /// an attempt, and only in a namespace.
-    Proxy(SocketAddr),
-}
-
-impl Network {
-    /// Returns where a program that is kept to a proxy finds it: in its own network there is only the loopback.
-    pub fn inside(proxy: SocketAddr) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, proxy.port()).into()
-    }
-}
 
 /// The rights of one program, in absolute paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
