@@ -10,6 +10,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use crate::support::keeps_the_sandbox;
+
 /// A project with a simulated agent, whose workers end with it.
 struct Project {
     dir: tempfile::TempDir,
@@ -46,7 +48,10 @@ impl Project {
         command.current_dir(self.root()).stdin(Stdio::null());
         // Linger and units of whoever runs the tests have no part in them; the project is trusted.
         command.env("HOME", self.root()).env_remove("XDG_RUNTIME_DIR").env_remove("XDG_CONFIG_HOME");
-        command.env("OODATCAA_TRUST_PROJECT", "1").env("OODATCAA_SANDBOX", "off");
+        command.env("OODATCAA_TRUST_PROJECT", "1").env_remove("OODATCAA_SANDBOX");
+        if !keeps_the_sandbox() {
+            command.env("OODATCAA_SANDBOX", "off");
+        }
         command.env("OODATCAA_BIN_DIR", binary("agentctl").parent().expect("in a directory"));
         command
     }

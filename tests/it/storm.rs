@@ -57,7 +57,7 @@ impl Drop for Told {
 }
 
 fn project(agent: &str, tasks: usize, limit: u32) -> Project {
-    let project = Project::new(agent);
+    let project = Project::new(agent).confined();
     let config = fs::read_to_string(project.path(".oodatcaa/config.toml")).expect("the configuration");
     let patient = "limits.starts = 1000\nretry.deaths = 1000\nretry.transient = 1000\nretry.backoff_max = \"50ms\"\nretry.backoff";
     let config = config.replace("retry.backoff", patient) + "[roles.builder]\nttl = \"2s\"\n";

@@ -28,7 +28,7 @@ fn commits(repo: &Path) -> BTreeSet<String> {
 
 #[test]
 fn twelve_tasks_with_overlapping_edits_and_killed_workers_are_each_merged_once() {
-    let mut project = repository(WRITES, "");
+    let mut project = repository(WRITES, "").confined();
     let _trees = with_trees(&project);
     let root = project.root().to_owned();
     git(&root, &["config", "user.name", "agent"]);

@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -55,17 +56,35 @@ pub(crate) struct Project {
     daemons: Vec<Child>,
     /// What slows the disk of daemons down, in words of the failpoints.
     pub(crate) slow: Option<String>,
+    /// Agents and gates run confined.
+    confined: bool,
+}
+
+/// Tells whether this machine can keep the sandbox that is asked for where nobody says anything.
+pub(crate) fn keeps_the_sandbox() -> bool {
+    static KEEPS: LazyLock<bool> = LazyLock::new(|| {
+        let daemon = Path::new(env!("CARGO_BIN_EXE_agent-daemon"));
+        oodatcaa_agent::sandbox::unable(&oodatcaa_config::Sandbox::default(), daemon).is_none()
+    });
+    *KEEPS
 }
 
 impl Project {
     /// An empty project whose five roles work with the agent `script`, a shell script.
     pub(crate) fn new(script: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("oodatcaa-").tempdir().expect("a temporary directory");
-        let project = Self { dir, daemons: Vec::new(), slow: None };
+        let project = Self { dir, daemons: Vec::new(), slow: None, confined: false };
         fs::create_dir_all(project.path(".oodatcaa/work")).expect("a directory");
         project.script("agent.sh", script);
         project.config("");
         project
+    }
+
+    /// The same project as a person has it: agents and gates run confined, where this machine can keep that. Most tests
+    /// do without, because their agents leave marks where only an unconfined one can write.
+    pub(crate) fn confined(mut self) -> Self {
+        self.confined = keeps_the_sandbox();
+        self
     }
 
     /// The scripted agent that says done.
@@ -214,8 +233,10 @@ impl Project {
             .env("USER", "tester")
             .env("LANG", "C.UTF-8")
             .env("OODATCAA_TRUST_PROJECT", "1")
-            .env("OODATCAA_SANDBOX", "off")
             .stdin(Stdio::null());
+        if !self.confined {
+            command.env("OODATCAA_SANDBOX", "off");
+        }
         command
     }
 
