@@ -35,3 +35,37 @@ pub(super) fn seconds_item(seconds: Option<f64>) -> Item {
 pub(super) fn title(title: &str) -> &str {
     if title.trim().is_empty() { "(no title)" } else { title }
 }
+
+/// Returns a share of one CPU; nothing where it is not known.
+pub(super) fn percent(share: Option<f64>) -> Item {
+    share.map_or_else(Item::default, |share| Item::new(format!("{share:.0}%")).or_piped(share))
+}
+
+/// Returns an amount of memory for people, bytes for programs; nothing where it is not known.
+pub(super) fn bytes(bytes: Option<u64>) -> Item {
+    bytes.map_or_else(Item::default, |bytes| Item::new(short_bytes(bytes)).or_piped(bytes))
+}
+
+/// Writes an amount of memory in three digits: `640K`, `41M`, `1.2G`.
+fn short_bytes(bytes: u64) -> String {
+    let (kilo, mega, giga) = (1u64 << 10, 1u64 << 20, 1u64 << 30);
+    match bytes {
+        0..1_024 => format!("{bytes}B"),
+        _ if bytes < mega => format!("{}K", bytes / kilo),
+        _ if bytes < giga => format!("{}M", bytes / mega),
+        _ if bytes < 10 * giga => format!("{:.1}G", bytes as f64 / giga as f64),
+        _ => format!("{}G", bytes / giga),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_of_memory_are_short_and_an_unknown_one_is_empty() {
+        let all = [999, 650 << 10, 41 << 20, (1 << 30) + (200 << 20), 25 << 30].map(short_bytes);
+        assert_eq!(all, ["999B", "650K", "41M", "1.2G", "25G"]);
+        assert_eq!(bytes(None).piped(), "");
+    }
+}

@@ -11,15 +11,15 @@ use super::{
     context::Context,
     fail::{Done, exit},
     pool,
-    ui::{Item, Key, Table, Tone},
+    ui::{Item, Key, Table, Tone, Ui},
 };
 use crossbeam_channel::select;
 use oodatcaa_core::{
-    needs,
+    TaskId, needs,
     text::{many, one_line, parse_duration},
 };
 use oodatcaa_ops::{
-    Failure, ReadModel, TaskState,
+    Failure, Meter, Project, ReadModel, TaskState,
     view::{StatusView, TaskView},
 };
 use oodatcaa_store::Reading;
@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Show it again whenever something changed, at least this often
     #[arg(short, long, value_name = "S", num_args = 0..=1, require_equals = true, default_missing_value = "5s", value_parser = parse_duration)]
     watch: Option<Duration>,
+    /// Only the workers: their processes, what their trees use, what they did last
+    #[arg(short = 'W', long)]
+    workers: bool,
 }
 
 /// The shortest time between two frames: a person reads no faster, and a busy fleet changes often.
@@ -40,24 +43,26 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let Some(longest) = args.watch else {
         let reading = ctx.read()?;
         let model = ReadModel::new(&reading.snapshot, ctx.workflow());
-        let status = Screen::of(ctx, &model, &reading)?;
+        let mut meter = Meter::begun(&ctx.project, &model);
+        let status = Screen::of(&ctx.project, &model, &reading, &mut meter)?;
         if ctx.ui.json() {
             ctx.ui.value(&status.view);
         } else {
-            status.print(ctx);
+            status.print(ctx, args.workers);
         }
         return Ok(0);
     };
     let changes = ctx.project.store()?.changes()?;
     let screen = ctx.ui.screen();
+    let mut meter = Meter::default();
     while !ctx.ui.closed() {
         let reading = ctx.project.store()?.read()?;
         let model = ReadModel::new(&reading.snapshot, ctx.workflow());
-        let status = Screen::of(ctx, &model, &reading)?;
+        let status = Screen::of(&ctx.project, &model, &reading, &mut meter)?;
         if ctx.ui.json() {
             ctx.ui.record(&status.view);
         } else {
-            ctx.ui.frame(&status.frame(ctx));
+            ctx.ui.frame(&status.frame(ctx, args.workers));
         }
         let shown = Instant::now();
         // Elapsed times move on by themselves, so a frame follows also when nothing changed.
@@ -80,8 +85,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
 }
 
 /// How the fleet stands, and what a person is told of it beside the tables.
-struct Screen {
-    view: StatusView,
+pub(super) struct Screen {
+    /// How the fleet stands.
+    pub view: StatusView,
     /// What waits for a person: how many of each kind.
     needs: BTreeMap<&'static str, usize>,
     /// Pools of quota that are not open.
@@ -89,8 +95,14 @@ struct Screen {
 }
 
 impl Screen {
-    fn of(ctx: &Context, model: &ReadModel<'_>, reading: &Reading) -> Result<Self, Failure> {
-        let view = StatusView::of(&ctx.project, model, reading)?;
+    /// Describes the fleet as it was at a reading.
+    pub(super) fn of(
+        project: &Project,
+        model: &ReadModel<'_>,
+        reading: &Reading,
+        meter: &mut Meter,
+    ) -> Result<Self, Failure> {
+        let view = StatusView::of(project, model, reading, meter)?;
         let mut needs = BTreeMap::new();
         for need in needs::list(model.snapshot, model.workflow, view.invalid.as_deref()) {
             *needs.entry(need.kind()).or_default() += 1;
@@ -134,7 +146,8 @@ impl Screen {
         parts.join(" · ")
     }
 
-    fn table(&self) -> Table {
+    /// Returns the roles and what they work on, one a row.
+    pub(super) fn table(&self) -> Table {
         let mut table = Table::new("ROLE | STATE | WIP | WAITING? | TASK~ | TRY? | FOR? | NOTE~");
         for line in &self.view.roles {
             let role = line.role.as_str();
@@ -175,6 +188,36 @@ impl Screen {
         table
     }
 
+    /// Returns the workers, one a row; empty where none runs.
+    pub(super) fn workers(&self, ui: &Ui) -> Table {
+        let mut table = Table::new("WORKER | PID | STATE | UP | CPU | MEM | PROCS? | TASK | LAST~");
+        for worker in self.view.roles.iter().flat_map(|line| &line.processes) {
+            let tone = match worker.state {
+                "working" => Tone::Busy,
+                "idle" => Tone::Good,
+                _ => Tone::Warn,
+            };
+            let tasks: Vec<&str> = worker.tasks.iter().map(TaskId::as_str).collect();
+            let last = worker.last_event.as_ref().map(|last| {
+                let about = last.task.as_ref().map(|task| format!(" {task}")).unwrap_or_default();
+                let at = ui.moment(last.at.0, self.view.at.0);
+                Item::new(format!("{}{about}, {at}", last.kind)).or_piped(format!("{}{about} {at}", last.kind))
+            });
+            table.row([
+                Item::new(&worker.name).tone(Tone::Strong),
+                Item::new(worker.pid),
+                Item::new(worker.state).tone(tone),
+                seconds_item(Some(worker.up_seconds as f64)),
+                cells::percent(worker.cpu_percent),
+                cells::bytes(worker.memory_bytes),
+                Item::new(worker.processes),
+                Item::new(tasks.join(" ")),
+                last.unwrap_or_default(),
+            ]);
+        }
+        table
+    }
+
     fn note(task: &TaskView) -> String {
         let Some(lease) = &task.lease else { return "no lease; the next worker gives it back".into() };
         let by = lease.agent.as_ref().unwrap_or(&lease.owner);
@@ -186,7 +229,8 @@ impl Screen {
         }
     }
 
-    fn banners(&self) -> Vec<String> {
+    /// Returns what a person is told above the tables.
+    pub(super) fn banners(&self) -> Vec<String> {
         let mut banners = Vec::new();
         if let Some(stopped) = &self.view.claiming_stopped {
             banners
@@ -200,12 +244,26 @@ impl Screen {
         banners
     }
 
-    fn print(&self, ctx: &Context) {
+    fn print(&self, ctx: &Context, workers: bool) {
+        if workers {
+            let table = self.workers(&ctx.ui);
+            if table.is_empty() {
+                ctx.ui.say("no worker runs");
+            } else {
+                ctx.ui.table(&table);
+            }
+            return;
+        }
         self.banners().iter().for_each(|banner| ctx.ui.warn(banner));
         if ctx.ui.pretty() && !ctx.ui.quiet() {
             ctx.ui.line(&self.headline());
         }
         ctx.ui.table(&self.table());
+        let table = self.workers(&ctx.ui);
+        if ctx.ui.pretty() && !ctx.ui.quiet() && !table.is_empty() {
+            ctx.ui.line("");
+            ctx.ui.table(&table);
+        }
         ctx.ui.foot(match (self.view.inbox, self.view.problems) {
             (0, 0) if self.view.roles.iter().any(|line| line.state == "stopped") => {
                 "agentctl fleet start · agentctl ls · agentctl status --watch"
@@ -216,7 +274,7 @@ impl Screen {
         });
     }
 
-    fn frame(&self, ctx: &Context) -> String {
+    fn frame(&self, ctx: &Context, workers: bool) -> String {
         let mut screen = String::new();
         if ctx.ui.terminal() {
             let now = self.view.at.0.format("%H:%M:%SZ");
@@ -226,13 +284,21 @@ impl Screen {
             for banner in banners {
                 writeln!(screen, "{}", Tone::Warn.paint(&ctx.ui.wrapped(&banner))).expect("a string takes it");
             }
-            screen.push_str(&ctx.ui.aligned(&self.table()));
+            if !workers {
+                screen.push_str(&ctx.ui.aligned(&self.table()));
+            }
+            let table = self.workers(&ctx.ui);
+            if !table.is_empty() {
+                screen.push_str(if workers { "" } else { "\n" });
+                screen.push_str(&ctx.ui.aligned(&table));
+            }
             if let Some(height) = ctx.ui.height() {
                 // One row is left for the cursor.
                 screen = screen.lines().take(height.saturating_sub(1)).map(|line| format!("{line}\n")).collect();
             }
         } else {
-            screen.push_str(&self.table().tabbed());
+            let table = if workers { self.workers(&ctx.ui) } else { self.table() };
+            screen.push_str(&table.tabbed());
             screen.push('\n');
         }
         screen

@@ -30,6 +30,7 @@ pub mod runs;
 pub mod sandbox;
 mod status;
 pub mod view;
+mod workers;
 mod worktrees;
 
 pub use change::Changed;
@@ -38,3 +39,4 @@ pub(crate) use failure::{no_task, refused, undecided};
 pub use project::{Project, find_id, find_task};
 pub use read_model::{ReadModel, TaskState};
 pub use repair::Mends;
+pub use workers::Meter;

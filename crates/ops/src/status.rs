@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Failure, Project, ReadModel, TaskState,
+    Failure, Meter, Project, ReadModel, TaskState,
     view::{PoolView, RoleView, StartsView, StatusView, TaskView},
 };
 use oodatcaa_config::AgentKind;
-use oodatcaa_core::{LeaseRecord, Role, RoleRule, Task, claim, external_edits, lease::LeaseHealth, needs};
-use oodatcaa_fleet::pidfile;
+use oodatcaa_core::{Role, Task, claim, external_edits, needs};
 use oodatcaa_store::Reading;
 
 impl StatusView {
-    /// Describes the fleet as it was at a reading.
-    pub fn of(project: &Project, model: &ReadModel<'_>, reading: &Reading) -> Result<Self, Failure> {
+    /// Describes the fleet as it was at a reading, and what its workers use now.
+    pub fn of(project: &Project, model: &ReadModel<'_>, reading: &Reading, meter: &mut Meter) -> Result<Self, Failure> {
+        let mut processes = meter.workers(project, model)?;
         let (queue, history) = (&model.snapshot.queue, &model.snapshot.history);
         let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
         let mut states: BTreeMap<TaskState, usize> = TaskState::ALL.iter().map(|state| (*state, 0)).collect();
@@ -33,7 +33,8 @@ impl StatusView {
         }
         let roles = model.workflow.rules().iter().map(|rule| {
             let role = &rule.role;
-            let workers = workers(project, model, rule);
+            let processes = processes.remove(role).unwrap_or_default();
+            let workers: Vec<u32> = processes.iter().map(|process| process.pid).collect();
             let running: Vec<TaskView> =
                 running.remove(role.as_str()).unwrap_or_default().into_iter().map(|task| model.task(task)).collect();
             let pause = history.paused(role);
@@ -48,6 +49,7 @@ impl StatusView {
                 },
                 reason: pause.map(|pause| format!("{}: {}", pause.class, pause.reason)),
                 workers,
+                processes,
                 wip: claim::wip(model.snapshot, rule),
                 wip_limit: model.workflow.wip_limit(queue, role),
                 waiting: waiting.get(role.as_str()).copied().unwrap_or_default(),
@@ -85,29 +87,4 @@ fn will_simulate(project: &Project) -> bool {
     let Ok(loaded) = project.loaded() else { return false };
     let mut roles = loaded.config.workflow.rules().iter();
     roles.any(|rule| loaded.agent(&rule.role).is_ok_and(|(_, agent)| agent.kind == AgentKind::Sim))
-}
-
-/// Lists the processes that serve a role: those with a pid file, and those with a live lease.
-fn workers(project: &Project, model: &ReadModel<'_>, rule: &RoleRule) -> Vec<u32> {
-    let mut pids: Vec<u32> = Vec::new();
-    if let Ok(layout) = project.layout() {
-        for name in pidfile::names(layout).unwrap_or_default() {
-            if pidfile::role_of(&name) == rule.role.as_str()
-                && let Ok(pidfile::State::Running(holder)) = pidfile::inspect(layout, &name)
-            {
-                pids.push(holder.pid);
-            }
-        }
-    }
-    for held in model.snapshot.leases.values() {
-        if let LeaseRecord::Ours(lease) = &held.record
-            && lease.role == rule.role
-            && held.health(&model.snapshot.now) == LeaseHealth::Live
-        {
-            pids.push(lease.pid);
-        }
-    }
-    pids.sort_unstable();
-    pids.dedup();
-    pids
 }

@@ -24,6 +24,7 @@ pub mod caller;
 pub mod confine;
 #[cfg(target_os = "linux")]
 mod linux;
+pub mod resources;
 pub mod shim;
 mod sweep;
 mod tree;

@@ -34,6 +34,12 @@ pub fn leftovers(run_dir: &Path) -> Vec<u32> {
     found.ours.iter().chain(&found.spared).map(|seen| seen.pid).collect()
 }
 
+/// Returns those of `all` that belong to the attempt with this directory.
+pub(super) fn members(all: &[Process], run_dir: &Path) -> Vec<Process> {
+    let found = Scope::new(run_dir, None).find_in(all);
+    found.ours.into_iter().chain(found.spared).collect()
+}
+
 /// Ends all that belongs to the attempt with this directory and sees it gone. Answers how many processes
 /// (the shim not counted) were ended, or after `wait` who is still there.
 ///
@@ -147,8 +153,11 @@ impl Scope {
     }
 
     fn find(&self) -> Found {
+        self.find_in(&Process::all())
+    }
+
+    fn find_in(&self, all: &[Process]) -> Found {
         let me = std::process::id();
-        let all = Process::all();
         let shim = self.shim();
         let is_root = |seen: &Process| {
             Some(seen.pid) == shim
@@ -158,8 +167,8 @@ impl Scope {
         };
         let roots: Vec<Process> =
             all.iter().filter(|seen| !seen.dead && seen.pid != me && is_root(seen)).copied().collect();
-        let below = tree::below(&all, roots.iter().map(|seen| seen.pid));
-        let ancestors = ancestors(&all, me);
+        let below = tree::below(all, roots.iter().map(|seen| seen.pid));
+        let ancestors = ancestors(all, me);
         let mut found = Found::default();
         for seen in roots.into_iter().chain(below).filter(|seen| !seen.dead && seen.pid != me) {
             let list = if ancestors.contains(&seen.pid) { &mut found.spared } else { &mut found.ours };

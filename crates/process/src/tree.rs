@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn seen(pid: u32, parent: u32) -> Process {
-        Process { pid, parent, session: 1, started: 1, dead: false, stopped: false }
+        Process { pid, parent, session: 1, started: 1, cpu: 0, dead: false, stopped: false }
     }
 
     #[test]

@@ -61,7 +61,14 @@ impl Desk {
 
     /// Returns the events after the one with this number.
     pub fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
-        self.store.events(after)
+        let mut events = Vec::new();
+        self.replay(after, &mut |event| events.push(event))?;
+        Ok(events)
+    }
+
+    /// Passes on the events after the one with this number, one at a time; see [`Store::replay`].
+    pub fn replay(&self, after: u64, take: &mut dyn FnMut(Event)) -> Result<(), StoreError> {
+        self.store.replay(after, take)
     }
 
     /// Tells whether something of a commit has still to be written; the next change, also an empty one, begins with it.

@@ -97,8 +97,9 @@ pub trait Store: Send + Sync {
     /// a listener must poll as well.
     fn changes(&self) -> Result<Receiver<()>, StoreError>;
 
-    /// Returns the events after the one with this number.
-    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError>;
+    /// Passes on the events after the one with this number, oldest first and one at a time: a journal may be longer than
+    /// memory.
+    fn replay(&self, after: u64, take: &mut dyn FnMut(Event)) -> Result<(), StoreError>;
 
     /// Tells whether something of a commit has still to be written; the next transaction begins with it.
     fn owes(&self) -> bool {

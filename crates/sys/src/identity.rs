@@ -2,7 +2,7 @@
 //!
 //! A number alone proves nothing, since the kernel gives it out again.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, time::Duration};
 
 use super::files::named;
 
@@ -17,6 +17,8 @@ pub struct Process {
     pub session: u32,
     /// Start time in clock ticks since boot.
     pub started: u64,
+    /// CPU time that it has used, and those of its children that have been reaped, in clock ticks.
+    pub cpu: u64,
     /// It only waits to be reaped.
     pub dead: bool,
     /// It is stopped, and hears of other signals only when continued.
@@ -56,6 +58,8 @@ fn parse(pid: u32, stat: &[u8]) -> Option<Process> {
         parent: u32::try_from(number(1)?).ok()?,
         session: fields.get(3)?.parse().unwrap_or(0),
         started: number(19)?,
+        // A child may have been given a negative time, by a kernel that corrects itself.
+        cpu: (11..=14).map(|at| number(at).unwrap_or(0)).fold(0, u64::saturating_add),
         dead: matches!(state, "Z" | "X" | "x") && threads <= 1,
         stopped: matches!(state, "T" | "t"),
     })
@@ -69,6 +73,17 @@ pub fn started(pid: u32) -> Option<u64> {
 /// Tells whether the process with this number and start time lives. One that only waits to be reaped does not.
 pub fn alive(pid: u32, started: u64) -> bool {
     self::started(pid) == Some(started)
+}
+
+/// Returns the time that so many of the kernel's clock ticks take.
+pub fn ticks(count: u64) -> Duration {
+    let rate = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_secs(count / rate) + Duration::from_secs(count % rate) / u32::try_from(rate).unwrap_or(u32::MAX)
+}
+
+/// Returns for how long this machine has been up, its sleep included: what start times are counted from.
+pub fn since_boot() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).unwrap_or_default()
 }
 
 /// Returns what tells this boot of this machine from all others; empty when the system does not say.
@@ -100,14 +115,14 @@ fn shifts(offsets: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{process::Command, time::Duration};
+    use std::process::Command;
 
     use super::*;
 
     #[test]
     fn a_name_full_of_parentheses_does_not_shift_the_fields() {
-        let stat = b"42 (a) R 1 (b)) S 7 42 41 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 889123 1 1";
-        let seen = Process { pid: 42, parent: 7, session: 41, started: 889_123, dead: false, stopped: false };
+        let stat = b"42 (a) R 1 (b)) S 7 42 41 0 -1 4194304 1 0 0 0 5 1 30 4 20 0 3 0 889123 1 1";
+        let seen = Process { pid: 42, parent: 7, session: 41, started: 889_123, cpu: 40, dead: false, stopped: false };
         assert_eq!(parse(42, stat), Some(seen));
     }
 

@@ -180,3 +180,39 @@ fn watching_gives_one_object_for_every_change() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn status_measures_a_worker_with_everything_that_its_attempt_started() {
+    let mut project =
+        Project::new("sh -c 'while :; do :; done' & echo started; trap 'kill $!' TERM; while :; do sleep 0.1; done");
+    project.queue(json!([{"id": "BUSY", "title": "it burns", "status": "ready"}]));
+    project.start("builder", &[]);
+    project.wait_for("BUSY", "in_progress");
+    let of_builder = |status: &Value| {
+        let roles = status["roles"].as_array().expect("roles");
+        roles.iter().find(|role| role["role"] == "builder").expect("it is configured").clone()
+    };
+    let busy = eventually("the whole tree is measured", || {
+        let role = of_builder(&agentctl(&project, &["status", "--json"]).ok().json());
+        let worker = role["processes"].get(0)?.clone();
+        let burns = worker["cpu_percent"].as_f64().is_some_and(|share| share > 5.0);
+        (burns && worker["processes"].as_u64() >= Some(4)).then_some(worker)
+    });
+    assert_eq!(busy["pid"], project.pid(0));
+    assert_eq!((&busy["state"], &busy["tasks"]), (&json!("working"), &json!(["BUSY"])));
+    assert!(busy["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{busy}");
+    assert!(busy["up_seconds"].is_u64());
+    assert!(busy["last_event"]["kind"].is_string() && busy["last_event"]["seq"].is_u64(), "{busy}");
+    let row = agentctl(&project, &["status", "--workers"]).ok().out;
+    let cells: Vec<&str> = row.trim_end().split('\t').collect();
+    assert_eq!((cells[1].to_owned(), cells[2], cells[7]), (project.pid(0).to_string(), "working", "BUSY"), "{row}");
+
+    project.stop_outside_of_the_lock(0);
+    let stopped = of_builder(&agentctl(&project, &["status", "--json"]).ok().json());
+    assert_eq!(stopped["processes"][0]["state"], "stopped", "{stopped}");
+    project.signal(0, rustix::process::Signal::KILL);
+    project.ended(0);
+    let gone = of_builder(&agentctl(&project, &["status", "--json"]).ok().json());
+    assert_eq!((&gone["processes"], &gone["workers"]), (&json!([]), &json!([])));
+    agentctl(&project, &["status", "--workers"]).ok();
+}

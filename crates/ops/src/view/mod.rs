@@ -45,7 +45,7 @@ pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, Man
 pub use queue::{MendView, ProblemView, RepairView, ValidationView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
-pub use status::{RoleView, StartsView, StatusView};
+pub use status::{LastEventView, ProcessView, RoleView, StartsView, StatusView};
 pub use task::{FactView, FailureView, TaskDetail, TaskView, WhyView};
 pub use worktree::{
     ChangedFileView, DiffView, GcView, OldRefView, OldRunView, WorktreePathView, WorktreeRemovalView, WorktreeView,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Moment, PoolView, TaskView};
 use crate::TaskState;
-use oodatcaa_core::Role;
+use oodatcaa_core::{Role, TaskId};
 
 views! {
     /// The fleet and its queue at one moment.
@@ -60,6 +60,8 @@ views! {
         pub reason: Option<String>,
         /// The processes that serve it.
         pub workers: Vec<u32>,
+        /// The same, with what each of them is and uses.
+        pub processes: Vec<ProcessView>,
         /// Tasks that it works on.
         pub wip: u32,
         /// How many it may work on at once.
@@ -68,5 +70,39 @@ views! {
         pub waiting: usize,
         /// The tasks that it works on.
         pub running: Vec<TaskView>,
+    }
+
+    /// A worker's process, with everything that its attempts have started.
+    pub struct ProcessView {
+        /// Its name: the role, or `role@instance`; its owner's tag where it has no pid file.
+        pub name: String,
+        /// Its process.
+        pub pid: u32,
+        /// `working`, `idle` or `stopped` (by a signal).
+        pub state: &'static str,
+        /// For how long it has been there.
+        pub up_seconds: u64,
+        /// How many processes its tree has, itself among them.
+        pub processes: usize,
+        /// What the whole tree uses of one CPU; `null` before the second look.
+        pub cpu_percent: Option<f64>,
+        /// Memory that the whole tree has for itself.
+        pub memory_bytes: Option<u64>,
+        /// The tasks that it works on.
+        pub tasks: Vec<TaskId>,
+        /// What it did last; `null` where that was long ago.
+        pub last_event: Option<LastEventView>,
+    }
+
+    /// The last event of a worker.
+    pub struct LastEventView {
+        /// Its number.
+        pub seq: u64,
+        /// The time.
+        pub at: Moment,
+        /// Its kind: `attempt.started`, `worker.started`, …
+        pub kind: &'static str,
+        /// The task that it is about.
+        pub task: Option<TaskId>,
     }
 }

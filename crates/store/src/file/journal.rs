@@ -314,26 +314,26 @@ impl Journal {
         self.forget();
     }
 
-    /// Returns the events after a number.
-    pub(super) fn events(&mut self, after: u64) -> Result<Vec<Event>, StoreError> {
+    /// Passes on the events after a number, one at a time.
+    pub(super) fn replay(&mut self, after: u64, take: &mut dyn FnMut(Event)) -> Result<(), StoreError> {
         self.refresh()?;
         if after >= self.history.seq {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
-        let Some(file) = disk::open(&self.path)? else { return Ok(Vec::new()) };
-        let (mut events, mut before) = (Vec::new(), 0);
+        let Some(file) = disk::open(&self.path)? else { return Ok(()) };
+        let mut before = 0;
         let read = scan::lines(&file, from, self.offset, &mut |piece| {
             let Piece::Lines(lines) = piece else { return };
             for line in lines.split_inclusive(|&byte| byte == b'\n') {
                 let event = Event::parse(line).ok();
                 if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
                     before = before.max(event.seq);
-                    events.extend(Some(event).filter(|event| event.seq > after));
+                    Some(event).filter(|event| event.seq > after).into_iter().for_each(&mut *take);
                 }
             }
         });
-        read.map(|_| events).map_err(failed("read", &self.path))
+        read.map(drop).map_err(failed("read", &self.path))
     }
 }
 

@@ -219,8 +219,8 @@ impl Store for FileStore {
         Ok(woken)
     }
 
-    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
-        self.state().journal.events(after)
+    fn replay(&self, after: u64, take: &mut dyn FnMut(Event)) -> Result<(), StoreError> {
+        self.state().journal.replay(after, take)
     }
 
     fn place(&self) -> PathBuf {

@@ -88,9 +88,10 @@ impl Store for MemoryStore {
         Ok(crossbeam_channel::never())
     }
 
-    fn events(&self, after: u64) -> Result<Vec<Event>, StoreError> {
+    fn replay(&self, after: u64, take: &mut dyn FnMut(Event)) -> Result<(), StoreError> {
         let content = self.content.lock().expect("no panic");
-        Ok(content.events.iter().filter(|event| event.seq > after).cloned().collect())
+        content.events.iter().filter(|event| event.seq > after).cloned().for_each(take);
+        Ok(())
     }
 
     fn place(&self) -> PathBuf {
