@@ -40,10 +40,12 @@ mod list;
 mod logs;
 mod pool;
 mod queue;
+mod report;
 mod run;
 mod sandbox;
 mod shell;
 mod show;
+mod since;
 mod status;
 mod task;
 mod ui;
@@ -91,6 +93,8 @@ commands! {
     /// Who works on what, what waits, and what needs you
     #[command(visible_alias = "st")]
     Status(status::Args) => status::run;
+    /// What happened overnight, worst first
+    Report(report::Args) => report::run;
     /// List tasks, each with why it stands where it stands
     Ls(list::Args) => list::run;
     /// Everything about one task
@@ -157,7 +161,21 @@ commands! {
 const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     (
         "",
-        &["demo", "status", "ls", "show", "why", "inbox", "add", "logs", "version", "completions", "man", "help"],
+        &[
+            "demo",
+            "status",
+            "report",
+            "ls",
+            "show",
+            "why",
+            "inbox",
+            "add",
+            "logs",
+            "version",
+            "completions",
+            "man",
+            "help",
+        ],
         &["init", "doctor --fix", "approve", "reject", "answer", "gc"],
     ),
     (

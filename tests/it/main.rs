@@ -33,6 +33,7 @@ mod power;
 mod proof;
 mod queues;
 mod real_agents;
+mod report;
 mod resume;
 mod sandbox;
 mod screens;

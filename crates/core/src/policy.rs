@@ -121,7 +121,8 @@ impl Unit {
         }
     }
 
-    pub(crate) fn json(self, amount: u64) -> Value {
+    /// Returns an amount, for programs: money in dollars, times in seconds.
+    pub fn json(self, amount: u64) -> Value {
         match self {
             Self::Tokens | Self::Turns | Self::Starts => amount.into(),
             Self::Money => (amount as f64 / 1e6).into(),

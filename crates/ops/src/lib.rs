@@ -26,6 +26,7 @@ mod leases;
 mod project;
 mod read_model;
 mod repair;
+mod report;
 pub mod runs;
 pub mod sandbox;
 mod status;

@@ -10,7 +10,7 @@ use crate::{
     Failure, Project, ReadModel,
     view::{LastEventView, ProcessView},
 };
-use oodatcaa_core::{Data, Event, LeaseRecord, Role, TaskId, lease::LeaseHealth};
+use oodatcaa_core::{Data, Event, LeaseRecord, Role, RoleRule, TaskId, lease::LeaseHealth};
 use oodatcaa_fleet::pidfile;
 use oodatcaa_process::resources::{self, Resources, Root};
 
@@ -61,6 +61,11 @@ fn find(project: &Project, model: &ReadModel<'_>, role: &Role) -> Vec<Found> {
         }
     }
     found.into_values().collect()
+}
+
+/// Lists the process ids of those that serve a role.
+pub(crate) fn pids(project: &Project, model: &ReadModel<'_>, rule: &RoleRule) -> Vec<u32> {
+    find(project, model, &rule.role).into_iter().map(|worker| worker.root.pid).collect()
 }
 
 /// Measures workers with everything that their attempts have started, again and again: what they use of a CPU shows from

@@ -38,6 +38,7 @@ const EVERY: &[(&str, &[&str])] = &[
     ("init", &["--yes"]),
     ("doctor", &[]),
     ("status", &[]),
+    ("report", &[]),
     ("ls", &[]),
     ("show", &["BUILT"]),
     ("why", &["BUILT"]),

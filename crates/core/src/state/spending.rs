@@ -38,7 +38,8 @@ impl Spent {
         }
     }
 
-    pub(crate) fn add(&mut self, usage: &Usage) {
+    /// Adds what one attempt used up.
+    pub fn add(&mut self, usage: &Usage) {
         let tokens = usage.tokens();
         self.tokens = self.tokens.saturating_add(tokens);
         // A cast from a float saturates, and a negative or missing number counts nothing.

@@ -26,6 +26,7 @@ mod moment;
 mod pool;
 mod program;
 mod queue;
+mod report;
 mod run;
 mod sandbox;
 mod status;
@@ -43,6 +44,7 @@ pub use moment::Moment;
 pub use pool::{PoolState, PoolView};
 pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, ManView, VersionView, WrittenView};
 pub use queue::{MendView, ProblemView, RepairView, ValidationView};
+pub use report::{BudgetView, EndedView, LandedView, NextView, OddKind, OddView, ReportView, SpentView, TroubledView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
 pub use status::{LastEventView, ProcessView, RoleView, StartsView, StatusView};
@@ -63,7 +65,7 @@ pub fn schema() -> serde_json::Value {
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, SandboxRunView, SandboxView, StatusView,
+        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, ReportView, SandboxRunView, SandboxView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );

@@ -74,6 +74,35 @@ fn of_day(snapshot: &Snapshot, workflow: &Workflow) -> Account {
     Account { subject, scope: "day", whose: "this day".into(), limits, spent, raises }
 }
 
+/// A limit of this day, and how much of it is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The name that decisions about it bear, without their number: `day:<date>`, `role:<name>:<date>`.
+    pub subject: String,
+    /// The scope: `role`, `day`.
+    pub scope: &'static str,
+    /// The unit of both amounts.
+    pub unit: Unit,
+    /// The amount spent.
+    pub spent: u64,
+    /// The limit, with what a human has added to it.
+    pub limit: u64,
+}
+
+/// Lists the limits of this day, those of the fleet before those of each role.
+pub fn standing(snapshot: &Snapshot, workflow: &Workflow) -> Vec<Standing> {
+    let roles = workflow.rules().iter().map(|rule| of_role(snapshot, workflow, &rule.role));
+    let accounts = [of_day(snapshot, workflow)].into_iter().chain(roles);
+    let each = |account: Account| {
+        let standing = |&unit: &Unit| {
+            let (limit, spent) = (account.limit(unit)?, account.spent.of(unit));
+            Some(Standing { subject: account.subject.clone(), scope: account.scope, unit, spent, limit })
+        };
+        Unit::ALL.iter().filter_map(standing).collect::<Vec<_>>()
+    };
+    accounts.flat_map(each).collect()
+}
+
 /// A budget that is used up: nothing more is claimed from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]

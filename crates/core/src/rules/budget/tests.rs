@@ -81,6 +81,23 @@ fn a_day_warns_once_at_80_percent_and_stops_at_100() {
 }
 
 #[test]
+fn the_limits_of_a_day_stand_with_what_is_spent_and_what_a_human_added() {
+    let flow = flow(Budgets { day: tokens(100), role: tokens(1_000), ..Budgets::default() });
+    let mut now = many();
+    run(&mut now, &flow, &used(100)).expect("a claim");
+    let of = |now: &Snapshot, subject: &str| {
+        let all = standing(now, &flow);
+        let found = all.iter().find(|standing| standing.subject == subject).expect("it has a limit");
+        (found.scope, found.unit, found.spent, found.limit)
+    };
+    assert_eq!(of(&now, "day:2026-01-05"), ("day", Unit::Tokens, 100, 100));
+    assert_eq!(of(&now, "role:builder:2026-01-05"), ("role", Unit::Tokens, 100, 1_000));
+    approve(&mut now, &flow, "day:2026-01-05.1");
+    assert_eq!(of(&now, "day:2026-01-05"), ("day", Unit::Tokens, 100, 200));
+    assert_eq!(standing(&now, &flow).len(), 1 + flow.rules().len(), "one for the day, one for each role");
+}
+
+#[test]
 fn a_human_allows_the_same_amount_again_for_the_day_and_the_next_day_starts_at_nothing() {
     let flow = flow(Budgets { day: tokens(100), ..Budgets::default() });
     let mut now = many();
