@@ -46,6 +46,7 @@ mod sandbox;
 mod shell;
 mod show;
 mod since;
+mod stats;
 mod status;
 mod task;
 mod ui;
@@ -95,6 +96,8 @@ commands! {
     Status(status::Args) => status::run;
     /// What happened overnight, worst first
     Report(report::Args) => report::run;
+    /// How much was done, how long it took and waited, what it cost
+    Stats(stats::Args) => stats::run;
     /// List tasks, each with why it stands where it stands
     Ls(list::Args) => list::run;
     /// Everything about one task
@@ -165,6 +168,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
             "demo",
             "status",
             "report",
+            "stats",
             "ls",
             "show",
             "why",

@@ -167,7 +167,7 @@ fn ended(task: &EndedView, sign: (&'static str, Tone)) -> Line {
 }
 
 /// Says a price; one that nobody knows is no zero.
-fn money(usd: Option<f64>, unpriced: u32) -> String {
+pub(super) fn money(usd: Option<f64>, unpriced: u32) -> String {
     match (usd, unpriced) {
         (None, _) => "$—".into(),
         (Some(usd), 0) => format!("${usd:.2}"),

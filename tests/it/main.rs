@@ -39,6 +39,7 @@ mod sandbox;
 mod screens;
 mod security;
 mod sentences;
+mod stats;
 mod storm;
 mod support;
 mod systemd;

@@ -29,6 +29,7 @@ mod repair;
 mod report;
 pub mod runs;
 pub mod sandbox;
+pub mod stats;
 mod status;
 pub mod view;
 mod workers;

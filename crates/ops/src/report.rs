@@ -150,7 +150,7 @@ impl Project {
 }
 
 /// Returns the known part of a price; nothing where none of it is known.
-fn dollars(spent: &Spent) -> Option<f64> {
+pub(crate) fn dollars(spent: &Spent) -> Option<f64> {
     (spent.attempts > spent.unpriced).then_some(spent.micros as f64 / 1e6)
 }
 
@@ -309,7 +309,7 @@ fn short(words: &str) -> String {
 }
 
 /// Tells whether an attempt ended with something that the next one has to do better.
-fn has_failed(ended: &Ended) -> bool {
+pub(crate) fn has_failed(ended: &Ended) -> bool {
     ended.failure && !matches!(ended.outcome.as_deref(), Some("needs_input"))
 }
 

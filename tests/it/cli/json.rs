@@ -39,6 +39,7 @@ const EVERY: &[(&str, &[&str])] = &[
     ("doctor", &[]),
     ("status", &[]),
     ("report", &[]),
+    ("stats", &[]),
     ("ls", &[]),
     ("show", &["BUILT"]),
     ("why", &["BUILT"]),

@@ -29,6 +29,7 @@ mod queue;
 mod report;
 mod run;
 mod sandbox;
+mod stats;
 mod status;
 mod task;
 mod worktree;
@@ -47,6 +48,7 @@ pub use queue::{MendView, ProblemView, RepairView, ValidationView};
 pub use report::{BudgetView, EndedView, LandedView, NextView, OddKind, OddView, ReportView, SpentView, TroubledView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
+pub use stats::{BottleneckView, ClassView, GroupView, SlowView, SpreadView, StatsView};
 pub use status::{LastEventView, ProcessView, RoleView, StartsView, StatusView};
 pub use task::{FactView, FailureView, TaskDetail, TaskView, WhyView};
 pub use worktree::{
@@ -65,7 +67,7 @@ pub fn schema() -> serde_json::Value {
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, ReportView, SandboxRunView, SandboxView, StatusView,
+        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, ReportView, SandboxRunView, SandboxView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );
