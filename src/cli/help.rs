@@ -38,7 +38,7 @@ const TOPICS: &[(&str, &str, &str)] = &[
 /// The commands in groups, the daily ones first; a test sees that none is missing.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["init", "demo", "doctor"]),
-    ("Look", &["status", "report", "stats", "ls", "show", "why", "logs", "events"]),
+    ("Look", &["status", "top", "report", "stats", "ls", "show", "why", "logs", "events"]),
     ("Decide", &["inbox", "approve", "reject", "answer"]),
     ("Work", &["add", "task", "run", "lease", "worktree", "gc"]),
     ("Workers", &["fleet", "agent", "sandbox"]),

@@ -49,6 +49,7 @@ mod since;
 mod stats;
 mod status;
 mod task;
+mod top;
 mod ui;
 mod worktree;
 
@@ -98,6 +99,8 @@ commands! {
     Report(report::Args) => report::run;
     /// How much was done, how long it took and waited, what it cost
     Stats(stats::Args) => stats::run;
+    /// The fleet on one screen, with what you may do about it
+    Top(top::Args) => top::run;
     /// List tasks, each with why it stands where it stands
     Ls(list::Args) => list::run;
     /// Everything about one task
@@ -180,7 +183,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
             "man",
             "help",
         ],
-        &["init", "doctor --fix", "approve", "reject", "answer", "gc"],
+        &["init", "doctor --fix", "top", "approve", "reject", "answer", "gc"],
     ),
     (
         "task",

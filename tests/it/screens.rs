@@ -187,3 +187,141 @@ fn letters_of_a_terminal_without_utf_8_keep_their_columns() {
         "{screen}"
     );
 }
+
+/// A project with a builder at work whose agent writes colours, and what a terminal would obey.
+fn busy() -> Project {
+    let mut project = Project::new(
+        "printf '\\033[31mred words\\033[0m\\033[2J\\033]0;owned\\007 after\\n'; trap 'exit 1' TERM; while :; do sleep 0.1; done",
+    );
+    project.queue(json!([
+        {"id": "BUSY", "title": "It goes on and on", "status": "ready"},
+        {"id": "STUCK", "title": "A gate that fails", "status": "needs_manual", "blocked_reason": "the gate is red"},
+    ]));
+    project.start("builder", &[]);
+    project.wait_for("BUSY", "in_progress");
+    project
+}
+
+#[test]
+fn the_dashboard_fits_each_terminal_and_follows_its_size() {
+    if !tools::available(false, &["tmux"]) {
+        return;
+    }
+    let project = busy();
+    for (width, height) in SIZES {
+        let terminal = Terminal::run(&project, (width, height), "top");
+        let screen = eventually("the log of what runs", || {
+            Some(terminal.screen()).filter(|seen| seen.contains("red words after") && seen.contains("BUSY"))
+        });
+        let rows: Vec<&str> = screen.trim_end_matches('\n').lines().collect();
+        assert!(rows.len() <= height.into() && rows[0].contains("› tasks"), "{screen}");
+        assert!(rows.iter().all(|row| row.chars().count() <= width.into()), "{screen}");
+        assert!(rows[rows.len() - 1].contains("Enter log"), "the last row says the keys:\n{screen}");
+        terminal.tmux(&["send-keys", "2"]);
+        eventually("the inbox", || terminal.screen().contains("› inbox").then_some(()));
+        assert!(terminal.screen().contains("STUCK"), "{}", terminal.screen());
+        terminal.tmux(&["send-keys", "3"]);
+        eventually("the worker", || terminal.screen().contains(&project.pid(0).to_string()).then_some(()));
+        terminal.tmux(&["send-keys", "1"]);
+        for size in [("50", "16"), ("33", "9"), ("130", "45")] {
+            terminal.tmux(&["set-option", "-g", "window-size", "manual"]);
+            terminal.tmux(&["resize-window", "-x", size.0, "-y", size.1]);
+            let (columns, lines): (usize, usize) = (size.0.parse().unwrap(), size.1.parse().unwrap());
+            eventually("one screen of the new size", || {
+                let seen = terminal.screen();
+                let rows: Vec<&str> = seen.trim_end_matches('\n').lines().collect();
+                let heads = rows.iter().filter(|row| row.contains("› tasks")).count();
+                let fits = rows.len() <= lines && rows.iter().all(|row| row.chars().count() <= columns);
+                (fits && heads == 1 && rows.last().is_some_and(|row| row.contains("Enter log"))).then_some(())
+            });
+        }
+        terminal.tmux(&["send-keys", "q"]);
+        terminal.until("[ended 0]");
+        let after = terminal.screen();
+        assert!(!after.contains("› tasks"), "the screen from before is back: {after}");
+    }
+}
+
+#[test]
+fn an_act_from_the_dashboard_is_that_of_the_command_that_it_shows() {
+    if !tools::available(false, &["tmux"]) {
+        return;
+    }
+    let project = busy();
+    let terminal = Terminal::run(&project, (120, 40), "top");
+    eventually("both tasks", || terminal.screen().contains("STUCK").then_some(()));
+    terminal.tmux(&["send-keys", "j", "r"]);
+    eventually("the command", || terminal.screen().contains("agentctl task retry STUCK").then_some(()));
+    assert_eq!(project.status("STUCK"), "needs_manual", "nothing happens before the yes");
+    terminal.tmux(&["send-keys", "Enter"]);
+    eventually("it is told", || terminal.screen().contains("ran: agentctl task retry STUCK").then_some(()));
+    eventually("it is tried again", || (project.status("STUCK") != "needs_manual").then_some(()));
+    let by: Vec<Value> = project.events().into_iter().filter(|event| event["task"] == "STUCK").collect();
+    assert!(by.iter().any(|event| event["actor"].as_str().is_some_and(|by| by.starts_with("human:"))), "{by:#?}");
+
+    terminal.tmux(&["send-keys", "g", "x"]);
+    terminal.tmux(&["send-keys", "-l", "it burns"]);
+    eventually("the reason", || terminal.screen().contains("agentctl run stop BUSY --reason 'it burns").then_some(()));
+    terminal.tmux(&["send-keys", "Enter"]);
+    eventually("it was asked to stop", || {
+        let stopped = |event: &Value| event["data"]["reason"].as_str().is_some_and(|why| why.contains("it burns"));
+        project.events_of("attempt.finished").iter().any(stopped).then_some(())
+    });
+    terminal.tmux(&["send-keys", "q"]);
+    terminal.until("[ended 0]");
+}
+
+#[test]
+fn the_dashboard_gives_the_terminal_back_at_a_signal_and_is_the_status_where_there_is_none() {
+    if !tools::available(false, &["tmux"]) {
+        return;
+    }
+    let project = project();
+    for keys in [&["C-c"][..], &["q"]] {
+        let terminal = Terminal::run(&project, (80, 24), "top --read-only");
+        eventually("it is drawn", || terminal.screen().contains("read-only").then_some(()));
+        terminal.tmux(&["send-keys", "r"]);
+        eventually("it says no", || terminal.screen().contains("nothing can be changed").then_some(()));
+        terminal.tmux(&[&["send-keys"], keys].concat());
+        terminal.until("[ended ");
+        assert!(!terminal.screen().contains("read-only"), "{}", terminal.screen());
+    }
+    let terminal = Terminal::run(&project, (80, 24), "top");
+    eventually("it is drawn", || terminal.screen().contains("› tasks").then_some(()));
+    let pane = terminal.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let shell: u32 = String::from_utf8_lossy(&pane.stdout).trim().parse().expect("a pid");
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("its children");
+    let top: i32 = children.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("it runs");
+    let top = rustix::process::Pid::from_raw(top).expect("a pid");
+    rustix::process::kill_process(top, rustix::process::Signal::TERM).expect("signalled");
+    terminal.until("[ended 130]");
+    assert!(!terminal.screen().contains("› tasks"), "{}", terminal.screen());
+
+    let piped = project.command("agentctl").arg("top").output().expect("agentctl");
+    assert_eq!(piped.status.code(), Some(0));
+    let status = project.command("agentctl").arg("status").output().expect("agentctl");
+    assert_eq!(piped.stdout, status.stdout, "without a terminal it prints the status");
+}
+
+#[test]
+fn an_idle_dashboard_uses_no_cpu() {
+    if !tools::available(false, &["tmux"]) {
+        return;
+    }
+    let project = project();
+    let terminal = Terminal::run(&project, (80, 24), "top");
+    eventually("it is drawn", || terminal.screen().contains("P014").then_some(()));
+    let pane = terminal.tmux(&["display-message", "-p", "#{pane_pid}"]);
+    let shell: u32 = String::from_utf8_lossy(&pane.stdout).trim().parse().expect("a pid");
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("its children");
+    let top: u32 = children.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("it runs");
+    let spent = || oodatcaa_sys::identity::Process::look(top).expect("it runs").cpu;
+    // In ticks of 10 ms: over three seconds not one.
+    eventually("three seconds without a tick", || {
+        let before = spent();
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        (spent() == before).then_some(())
+    });
+    terminal.tmux(&["send-keys", "q"]);
+    terminal.until("[ended 0]");
+}

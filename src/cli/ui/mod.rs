@@ -111,6 +111,25 @@ impl Ui {
         self.terminal
     }
 
+    /// Tells whether standard output is a terminal on which the cursor can go anywhere.
+    pub(super) fn draws(&self) -> bool {
+        self.terminal && self.cursor
+    }
+
+    /// Tells whether the terminal speaks no UTF-8.
+    pub(super) fn ascii(&self) -> bool {
+        self.ascii
+    }
+
+    /// Tells whether standard output may be coloured.
+    pub(super) fn colours(&self) -> bool {
+        match self.settings.color {
+            clap::ColorChoice::Always => true,
+            clap::ColorChoice::Never => false,
+            clap::ColorChoice::Auto => AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+        }
+    }
+
     /// Columns of the terminal.
     pub(super) fn width(&self) -> usize {
         let asked = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
@@ -145,7 +164,8 @@ impl Ui {
     }
 }
 
-fn ascii_fallback(line: &str) -> String {
+/// Writes a text in the letters of a terminal that speaks no UTF-8, as far as there are any.
+pub(super) fn ascii_fallback(line: &str) -> String {
     let mut ascii = String::with_capacity(line.len());
     for c in line.chars() {
         match c {
@@ -157,6 +177,9 @@ fn ascii_fallback(line: &str) -> String {
             '○' => ascii.push('.'),
             '✗' => ascii.push('x'),
             '✓' => ascii.push('+'),
+            '▶' | '›' => ascii.push('>'),
+            '─' => ascii.push('-'),
+            '▏' => ascii.push('|'),
             '·' | '—' | '–' => ascii.push('-'),
             '“' | '”' => ascii.push('"'),
             '’' => ascii.push('\''),

@@ -167,6 +167,45 @@ impl Table {
         all
     }
 
+    /// Renders it for a screen of so many columns on which each row has one line: what is too long is cut, and where even
+    /// that is too wide, a free text after the first goes as well. The first line is the headings'.
+    pub(crate) fn one_lined(&self, width: usize) -> Vec<String> {
+        let mut columns: Vec<usize> = (0..self.columns.len()).collect();
+        let natural = self.natural();
+        let is = |at: &usize, kind: Kind| self.columns[*at].kind == kind;
+        let least = |columns: &[usize]| {
+            let narrow = |at: &usize| if is(at, Kind::Flexible) { natural[*at].min(NARROWEST) } else { natural[*at] };
+            columns.iter().map(narrow).sum::<usize>() + 2 * columns.len().saturating_sub(1)
+        };
+        while least(&columns) > width {
+            let free = columns.iter().filter(|at| is(at, Kind::Flexible)).count();
+            let optional = columns.iter().rposition(|at| is(at, Kind::Optional));
+            let spare = || columns.iter().rposition(|at| is(at, Kind::Flexible)).filter(|_| free > 1);
+            let Some(last) = optional.or_else(spare) else { break };
+            columns.remove(last);
+        }
+        let mut widths: Vec<usize> = columns.iter().map(|at| natural[*at]).collect();
+        let mut over = (widths.iter().sum::<usize>() + 2 * columns.len().saturating_sub(1)).saturating_sub(width);
+        while over > 0 {
+            let free = widths.iter_mut().zip(&columns).filter(|(width, at)| is(at, Kind::Flexible) && **width > 1);
+            let Some((widest, _)) = free.max_by_key(|(width, _)| **width) else { break };
+            *widest -= 1;
+            over -= 1;
+        }
+        let line = |items: Vec<(&str, Tone)>| {
+            let mut all = String::new();
+            for ((words, tone), width) in items.into_iter().zip(&widths) {
+                let words = wrap(words, *width, 1).swap_remove(0);
+                all.push_str(&tone.paint(&words));
+                all.extend(std::iter::repeat_n(' ', width - words.width().min(*width) + 2));
+            }
+            all
+        };
+        let headings = columns.iter().map(|at| (self.columns[*at].heading, Tone::Strong)).collect();
+        let rows = self.rows.iter().map(|row| columns.iter().map(|at| shown(&row[*at])).collect());
+        std::iter::once(headings).chain(rows).map(line).collect()
+    }
+
     /// Renders short items side by side, free text below them, indented.
     fn stacked(&self, columns: &[usize], width: usize) -> String {
         let mut all = String::new();
@@ -350,6 +389,23 @@ mod tests {
         assert!(plain(&table, 60).contains("ROLE"));
         let narrow = plain(&table, 30);
         assert!(!narrow.contains("ROLE") && narrow.starts_with("ID  WHY\nT1  it waits for somebody"), "{narrow}");
+    }
+
+    #[test]
+    fn on_a_screen_each_row_has_one_line_of_no_more_than_its_width() {
+        let mut table = Table::new("ID | TITLE~ | ROLE? | TRY? | WHY~");
+        let words = "it waits for somebody who is not there yet and for many other things";
+        table.row([Item::new("T1"), Item::new(words), Item::new("builder"), Item::new("2/3"), Item::new(words)]);
+        table.row([Item::new("T22"), Item::new("日本語"), Item::new("integrator"), Item::new(""), Item::new("done")]);
+        for width in [10, 20, 30, 40, 60, 80, 120, 300] {
+            let lines: Vec<String> =
+                table.one_lined(width).iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+            assert_eq!(lines.len(), 3, "{width}");
+            assert!(lines.iter().all(|line| line.trim_end().width() <= width.max(8)), "{width}: {lines:?}");
+            assert!(lines[1].starts_with("T1 "), "{width}: {lines:?}");
+            assert_eq!(lines[0].contains("WHY"), width >= 60, "{width}: {lines:?}");
+            assert_eq!(lines[0].contains("ROLE"), width >= 60, "{width}: {lines:?}");
+        }
     }
 
     #[test]

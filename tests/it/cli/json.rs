@@ -40,6 +40,7 @@ const EVERY: &[(&str, &[&str])] = &[
     ("status", &[]),
     ("report", &[]),
     ("stats", &[]),
+    ("top", &[]),
     ("ls", &[]),
     ("show", &["BUILT"]),
     ("why", &["BUILT"]),
