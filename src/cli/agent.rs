@@ -249,7 +249,11 @@ fn test(ctx: &Context, name: &str) -> Done {
     let room = tempfile::Builder::new().prefix("agent-test-").tempdir_in(&base).map_err(failed)?;
     let shim = Host::here().program("agent-daemon");
     let sandbox = match ctx.project.find_layout()? {
-        Some(_) => ctx.project.loaded()?.config.sandbox(name, &Role::BUILDER),
+        Some(_) => {
+            let config = &ctx.project.loaded()?.config;
+            let building = config.workflow.building().map_or(&Role::BUILDER, |rule| &rule.role);
+            config.sandbox(name, building)
+        }
         None => Sandbox::default(),
     };
     let cases = conform::run(name, &config, room.path(), shim.as_deref(), &sandbox);

@@ -178,7 +178,7 @@ pub(super) fn add(ctx: &Context, args: &Add) -> Done {
         parent: args.parent.clone(),
         status: match (&args.status, args.ready) {
             (Some(status), _) => Some(Status::new(status.as_str())),
-            (None, true) => Some(Status::READY),
+            (None, true) => Some(ctx.workflow().work()),
             (None, false) => None,
         },
         gates: said.gates.clone(),

@@ -9,6 +9,7 @@ use super::{
     PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode, World,
     fault::Findings,
     flat::{Flat, Values},
+    form::Form,
     keys,
     kind::Kind,
     lookup,
@@ -16,7 +17,7 @@ use super::{
     secrets,
 };
 use oodatcaa_core::{
-    Role, RoleRule, Status, Workflow,
+    Duty, Role, RoleRule, Status, Workflow,
     layout::Layout,
     policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
 };
@@ -216,6 +217,12 @@ fn workflow(values: &Values<'_>, found: &mut Findings) -> Workflow {
             done_with_children: text("done_with_children"),
             replan: text("replan"),
             ttl: values.take(&["roles", name], "ttl", Kind::Duration(1_000), None),
+            duty: Duty {
+                merges: values.take(&["roles", name], "merges", Kind::Flag, None),
+                builds: values.take(&["roles", name], "builds", Kind::Flag, None),
+                begins: values.take(&["roles", name], "begins", Kind::List(Form::Any), None),
+                kind: values.text(&["roles", name, "type"]),
+            },
         });
     }
     if !found.faults.is_empty() {

@@ -8,7 +8,7 @@ use super::{
     declare::{Key, Section},
     keys::SECTIONS,
 };
-use oodatcaa_core::{RoleRule, Status, Workflow, text};
+use oodatcaa_core::{Duty, RoleRule, Status, Workflow, text};
 
 /// Returns the JSON schema of a configuration file.
 pub fn schema() -> String {
@@ -140,7 +140,16 @@ pub(crate) fn role(rule: &RoleRule) -> Vec<(&'static str, String)> {
         ("replan", rule.replan.as_ref().map(Status::as_str)),
         ("ttl", Some(&*ttl)),
     ];
-    words.into_iter().filter_map(|(name, word)| Some((name, format!("\"{}\"", word?)))).chain(shipped).collect()
+    let Duty { merges, builds, begins, kind } = &rule.duty;
+    let list = (!begins.is_empty()).then(|| toml::Value::from(begins.clone()).to_string());
+    let duties = [
+        ("begins", list),
+        ("type", kind.as_ref().map(|kind| format!("\"{kind}\""))),
+        ("builds", builds.then(|| "true".into())),
+        ("merges", merges.then(|| "true".into())),
+    ];
+    let words = words.into_iter().filter_map(|(name, word)| Some((name, format!("\"{}\"", word?))));
+    words.chain(duties.into_iter().filter_map(|(name, value)| Some((name, value?)))).chain(shipped).collect()
 }
 
 /// Returns the tables of the shipped roles but the first, and the simulated agent.

@@ -314,6 +314,15 @@ section! {
         ("replan"): Maybe(Form::Status), Ignored = "";
         /// The time that a lease lives without a heartbeat. At least 1s.
         ("ttl"): Duration(1_000), Ignored = "45m";
+        /// The types of tasks whose work begins with this role, each also as the beginning of a word; `*` for those that
+        /// no role names.
+        ("begins"): List(Form::Any), Ignored = [] like ["Review"];
+        /// The type of a task that is added in the status that it takes; empty for none.
+        ("type"): Text(Form::Any), Ignored = "" like "Review";
+        /// Its work is what tasks are about: parts of a plan begin with it, conflicts of a merge come back to it.
+        ("builds"): Flag, Ignored = false;
+        /// It is the last step: the branches of tasks that it takes are merged by our own code. One role does.
+        ("merges"): Flag, Ignored = false;
     }
 }
 

@@ -62,4 +62,4 @@ pub use status::{Role, Status};
 pub use task::{QueueLease, Task, TaskId};
 pub use time::Now;
 pub use token::{RunName, Token};
-pub use workflow::{RoleRule, Workflow};
+pub use workflow::{Duty, RoleRule, Workflow};

@@ -28,12 +28,30 @@ pub struct RoleRule {
     pub replan: Option<Status>,
     /// The time that a lease lives without a heartbeat.
     pub ttl: Duration,
+    /// What it is for.
+    pub duty: Duty,
 }
 
-impl RoleRule {
-    /// Tells whether it is the last step: what is ready becomes done.
-    pub fn merges(&self) -> bool {
-        self.takes == Status::READY_FOR_INTEGRATOR && self.done.is_done()
+/// What a role is for, beside its way through the statuses: whatever a rule would otherwise ask of its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duty {
+    /// It is the last step: branches of tasks that it takes are merged by our own code.
+    pub merges: bool,
+    /// Its work is what tasks are about. Parts of a plan begin with it.
+    pub builds: bool,
+    /// The types of tasks whose work begins with it, each also as the beginning of a word; [`Duty::REST`] for those that
+    /// no role names.
+    pub begins: Vec<String>,
+    /// The type of a task that is added in the status that it takes.
+    pub kind: Option<String>,
+}
+
+impl Duty {
+    /// Stands in `begins` for every type that no role names.
+    pub const REST: &str = "*";
+
+    fn takes_the_rest(&self) -> bool {
+        self.begins.iter().any(|kind| kind == Self::REST)
     }
 }
 
@@ -62,6 +80,12 @@ impl Workflow {
             failed,
             replan: None,
             ttl,
+            duty: Duty::default(),
+        };
+        let begins = |kind: &str, begins: &[&str]| Duty {
+            begins: begins.iter().map(|&kind| kind.into()).collect(),
+            kind: Some(kind.into()),
+            ..Duty::default()
         };
         use Status as S;
         Self {
@@ -69,23 +93,47 @@ impl Workflow {
             rules: vec![
                 RoleRule {
                     done_with_children: Some(S::PLANNING_COMPLETE),
+                    duty: begins("Story", &[Duty::REST]),
                     ..row(Role::PLANNER, S::NEEDS_PLAN, S::PLANNING, S::READY, S::NEEDS_MANUAL, minutes(30))
                 },
-                row(Role::BUILDER, S::READY, S::IN_PROGRESS, S::AWAITING_TEST, S::NEEDS_ADAPT, minutes(90)),
-                row(Role::TESTER, S::AWAITING_TEST, S::TESTING, S::READY_FOR_INTEGRATOR, S::NEEDS_ADAPT, minutes(45)),
+                RoleRule {
+                    duty: Duty { builds: true, ..begins("Build", &["Build", "Implement"]) },
+                    ..row(Role::BUILDER, S::READY, S::IN_PROGRESS, S::AWAITING_TEST, S::NEEDS_ADAPT, minutes(90))
+                },
+                RoleRule {
+                    duty: begins("Test", &["Test"]),
+                    ..row(
+                        Role::TESTER,
+                        S::AWAITING_TEST,
+                        S::TESTING,
+                        S::READY_FOR_INTEGRATOR,
+                        S::NEEDS_ADAPT,
+                        minutes(45),
+                    )
+                },
                 RoleRule {
                     replan: Some(S::NEEDS_PLAN),
                     ..row(Role::REFINER, S::NEEDS_ADAPT, S::ADAPTING, S::READY, S::NEEDS_MANUAL, minutes(45))
                 },
-                row(Role::INTEGRATOR, S::READY_FOR_INTEGRATOR, S::INTEGRATING, S::DONE, S::NEEDS_ADAPT, minutes(30)),
+                RoleRule {
+                    duty: Duty { merges: true, ..Duty::default() },
+                    ..row(
+                        Role::INTEGRATOR,
+                        S::READY_FOR_INTEGRATOR,
+                        S::INTEGRATING,
+                        S::DONE,
+                        S::NEEDS_ADAPT,
+                        minutes(30),
+                    )
+                },
             ],
         }
     }
 
-    /// Checks a table: one working status per role, nothing taken that is being worked in.
+    /// Checks a table: one working status per role, nothing taken that is being worked in, one role that merges.
     pub fn new(rules: Vec<RoleRule>) -> Result<Self, BadWorkflow> {
         for (at, rule) in rules.iter().enumerate() {
-            let RoleRule { role, takes, works, .. } = rule;
+            let RoleRule { role, takes, works, done, duty, .. } = rule;
             let name = crate::TaskId::parse(role.as_str()).err().map(|bad| format!("role name `{role}` {bad}"));
             let finished = [takes, works].into_iter().find(|status| status.is_finished());
             let finished = finished.map(|status| format!("role `{role}` uses `{status}`, which ends a task"));
@@ -101,7 +149,21 @@ impl Workflow {
             let taken = rules.iter().find(|other| other.takes == *works).map(|other| {
                 format!("status `{works}` is a working status and is also taken by role `{}`", other.role)
             });
-            if let Some(words) = name.or(finished).or(twice).or(taken) {
+            let undone = (duty.merges && !done.is_done()).then(|| {
+                format!("role `{role}` merges and sends tasks on to `{done}`; what is merged is `done` (or: `merges = false`)")
+            });
+            // Whoever may merge must have waited for a person's word, and one role is asked about that.
+            let again = rules[..at].iter().find_map(|other| match other {
+                other if other.duty.merges && duty.merges => {
+                    Some(format!("roles `{}` and `{role}` both merge; one role does", other.role))
+                }
+                other if other.duty.takes_the_rest() && duty.takes_the_rest() => Some(format!(
+                    "tasks of all other types begin (`begins = [\"*\"]`) with both `{}` and `{role}`",
+                    other.role
+                )),
+                _ => None,
+            });
+            if let Some(words) = name.or(finished).or(twice).or(taken).or(undone).or(again) {
                 return Err(BadWorkflow(words));
             }
         }
@@ -126,12 +188,17 @@ impl Workflow {
 
     /// Tells whether a role would merge the task's branch, so that no agent is started.
     pub fn merges(&self, rule: &RoleRule, task: &crate::Task) -> bool {
-        self.policy.merges && rule.merges() && task.branch.is_some()
+        self.policy.merges && rule.duty.merges && task.branch.is_some()
     }
 
     /// Returns the row of the role that merges.
     pub fn merging(&self) -> Option<&RoleRule> {
-        self.rule(&Role::INTEGRATOR)
+        self.rules.iter().find(|rule| rule.duty.merges)
+    }
+
+    /// Returns the row of the role that builds, the first where there are more.
+    pub fn building(&self) -> Option<&RoleRule> {
+        self.rules.iter().find(|rule| rule.duty.builds)
     }
 
     /// Returns every row, in the order of the table.
@@ -155,28 +222,67 @@ impl Workflow {
     }
 
     /// Tells whether a role mends what another role failed at, as it takes that role's `failed` status.
-    pub fn adapts(&self, rule: &RoleRule) -> bool {
+    pub(crate) fn mends(&self, rule: &RoleRule) -> bool {
         self.rules.iter().any(|other| other.role != rule.role && other.failed == rule.takes)
+    }
+
+    /// Tells whether that is all that a role does: what waits for it has failed before.
+    pub fn adapts(&self, rule: &RoleRule) -> bool {
+        self.mends(rule) && !self.makes(rule)
+    }
+
+    /// Tells whether a role makes what tasks are about: it builds, or takes the same tasks as one that does.
+    pub(crate) fn makes(&self, rule: &RoleRule) -> bool {
+        self.rules.iter().any(|other| other.duty.builds && other.takes == rule.takes)
     }
 
     /// Tells whether a role's changes are work: it builds, or mends what was built. Others look at it.
     pub fn builds(&self, rule: &RoleRule) -> bool {
-        rule.takes == Status::READY || self.adapts(rule)
+        self.makes(rule) || self.adapts(rule)
     }
 
-    /// Returns where the work of a task starts when nothing holds it any more.
+    /// Returns where the work of a task starts when nothing holds it any more: with the role that names its type, else,
+    /// for a part of a plan, with the one that builds.
     pub fn start(&self, task: &crate::Task, queue: &Queue) -> Status {
-        if task.is_of("build") || task.is_of("implement") {
-            Status::READY
-        } else if task.is_of("test") {
-            Status::AWAITING_TEST
-        } else if queue.children(&task.id).len() > 0 {
-            Status::PLANNING_COMPLETE
-        } else if task.parent.is_some() {
-            Status::READY
-        } else {
-            Status::NEEDS_PLAN
+        let names_it = |rule: &&RoleRule| {
+            let mut kinds = rule.duty.begins.iter().filter(|kind| *kind != Duty::REST);
+            kinds.any(|kind| task.is_of(&kind.to_ascii_lowercase()))
+        };
+        match self.rules.iter().find(names_it) {
+            Some(rule) => rule.takes.clone(),
+            None if queue.children(&task.id).len() > 0 => self.planned(),
+            None if task.parent.is_some() => self.work(),
+            None => self.entry(),
         }
+    }
+
+    /// Returns the status of a new task of which nothing more is said.
+    pub fn entry(&self) -> Status {
+        let first = self.rules.iter().find(|rule| rule.duty.takes_the_rest());
+        first.map_or(Status::NEEDS_PLAN, |rule| rule.takes.clone())
+    }
+
+    /// Returns the status in which a task is built.
+    pub fn work(&self) -> Status {
+        self.building().map_or(Status::READY, |rule| rule.takes.clone())
+    }
+
+    /// Returns the status of a task that has been planned and waits for its parts.
+    fn planned(&self) -> Status {
+        let mut own = self.rules.iter().filter_map(|rule| rule.done_with_children.as_ref());
+        own.find(|status| self.is_planned(status)).cloned().unwrap_or(Status::PLANNING_COMPLETE)
+    }
+
+    /// Tells whether a task in this status waits for its parts, and for nothing else.
+    pub fn is_planned(&self, status: &Status) -> bool {
+        let mut own = self.rules.iter().filter_map(|rule| rule.done_with_children.as_ref());
+        let is_taken = || self.taking(status).next().is_some();
+        *status == Status::PLANNING_COMPLETE || own.any(|own| own == status) && !status.is_finished() && !is_taken()
+    }
+
+    /// Returns the type of a task that is added in this status, where nobody says it.
+    pub(crate) fn kind(&self, status: &Status) -> Option<&str> {
+        self.rules.iter().filter(|rule| rule.takes == *status).find_map(|rule| rule.duty.kind.as_deref())
     }
 
     /// Tells whether the table or the fixed further words define this status.
@@ -239,6 +345,70 @@ mod tests {
     fn the_shipped_table_passes_its_own_check() {
         let shipped = Workflow::shipped();
         assert_eq!(Workflow::new(shipped.rules().to_vec()), Ok(shipped));
+    }
+
+    #[test]
+    fn what_a_role_is_for_stands_in_the_table_and_not_in_its_name() {
+        let mut rules = Workflow::shipped().rules().to_vec();
+        for (rule, name) in rules.iter_mut().zip(["a", "b", "c", "d", "e"]) {
+            rule.role = Role::new(name);
+            for status in [&mut rule.takes, &mut rule.works, &mut rule.done, &mut rule.failed] {
+                if !status.is_done() && *status != Status::NEEDS_MANUAL {
+                    *status = Status::new(format!("my_{status}"));
+                }
+            }
+            rule.done_with_children =
+                rule.done_with_children.as_ref().map(|status| Status::new(format!("my_{status}")));
+        }
+        let flow = Workflow::new(rules).expect("a good table");
+        let role = |rule: Option<&RoleRule>| rule.map(|rule| rule.role.to_string()).unwrap_or_default();
+        assert_eq!((role(flow.merging()), role(flow.building())), ("e".into(), "b".into()));
+        let builds: Vec<&str> = flow.rules().iter().filter(|rule| flow.builds(rule)).map(|r| r.role.as_str()).collect();
+        assert_eq!(builds, ["b", "d"]);
+        assert_eq!((flow.entry().as_str(), flow.work().as_str()), ("my_needs_plan", "my_ready"));
+        assert!(flow.is_planned(&Status::new("my_planning_complete")) && !flow.is_planned(&flow.work()));
+        let kinds = ["my_needs_plan", "my_ready", "my_awaiting_test", "my_needs_adapt"];
+        assert_eq!(kinds.map(|s| flow.kind(&Status::new(s))), [Some("Story"), Some("Build"), Some("Test"), None]);
+
+        let task = |id: &str, kind: Option<&str>, parent: Option<&str>| crate::Task {
+            kind: kind.map(Into::into),
+            parent: parent.map(Into::into),
+            ..crate::tests::task(id, Status::BLOCKED)
+        };
+        let tasks = vec![
+            task("A", Some("Implementation"), None),
+            task("B", Some("testing"), Some("A")),
+            task("C", Some("Story"), Some("A")),
+            task("P", Some("Story"), None),
+            task("Q", None, Some("P")),
+            task("R", Some("Story"), None),
+        ];
+        let seen = crate::tests::snapshot(tasks);
+        let start = |id: &str| flow.start(seen.queue.find(id).expect("there"), &seen.queue).to_string();
+        assert_eq!(
+            ["A", "B", "C", "P", "Q", "R"].map(start),
+            ["my_ready", "my_awaiting_test", "my_ready", "my_planning_complete", "my_ready", "my_needs_plan"]
+        );
+    }
+
+    #[test]
+    fn one_role_merges_and_what_is_merged_is_done() {
+        let shipped = Workflow::shipped();
+        let with = |change: fn(&mut Vec<RoleRule>)| {
+            let mut rules = shipped.rules().to_vec();
+            change(&mut rules);
+            Workflow::new(rules).expect_err("refused").to_string()
+        };
+        let words = "roles `tester` and `integrator` both merge; one role does";
+        let done = |rules: &mut Vec<RoleRule>| {
+            rules[2].duty.merges = true;
+            rules[2].done = Status::DONE;
+        };
+        assert_eq!(with(done), words);
+        let words = "role `integrator` merges and sends tasks on to `released`; what is merged is `done` (or: `merges = false`)";
+        assert_eq!(with(|rules| rules[4].done = Status::new("released")), words);
+        let words = "tasks of all other types begin (`begins = [\"*\"]`) with both `planner` and `refiner`";
+        assert_eq!(with(|rules| rules[3].duty.begins = vec!["*".into()]), words);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     merge::{self, GateFailure, Gates, MergeError, What},
 };
 use oodatcaa_config::Config;
-use oodatcaa_core::{RoleRule, Snapshot, TaskId, Workflow, landing, layout::Layout, rescue, text::chain};
+use oodatcaa_core::{Snapshot, TaskId, Workflow, landing, layout::Layout, rescue, text::chain};
 
 /// What stands in for the gates where nobody holds a task to run them for.
 struct Later<'a> {
@@ -108,7 +108,7 @@ pub fn finish_dead(layout: &Layout, config: &Config, seen: Option<&Snapshot>) ->
 pub fn see_what_landed(layout: &Layout, config: &Config, seen: Option<&Snapshot>, left: &mut [rescue::Orphan]) {
     let merges = |left: &rescue::Orphan| {
         let rule = left.role.as_ref().and_then(|role| config.workflow.rule(role));
-        rule.is_none_or(RoleRule::merges)
+        rule.is_none_or(|rule| rule.duty.merges)
     };
     if config.workspace.mode == Mode::Shared || !left.iter().any(merges) {
         return;

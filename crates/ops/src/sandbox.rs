@@ -124,7 +124,8 @@ impl Project {
     /// Finds whose sandbox is meant: of a gate, an agent, or else the agent of a role.
     pub fn who(&self, role: Option<&str>, agent: Option<&str>, gate: Option<&str>) -> Result<Who, Failure> {
         let loaded = self.loaded()?;
-        let role = loaded.role(role.unwrap_or(Role::BUILDER.as_str()))?;
+        let building = loaded.config.workflow.building().map_or(Role::BUILDER.as_str(), |rule| rule.role.as_str());
+        let role = loaded.role(role.unwrap_or(building))?;
         if let Some(gate) = gate {
             let known = loaded.gates(&role, &[gate.to_owned()]);
             return known.map(|_| Who::Gate(role, gate.into())).map_err(Failure::from);

@@ -34,7 +34,7 @@ impl Prepared {
         let run_dir = run.assignment.run_dir.clone();
         let layout = &shared.setup.layout;
         let (leaves, commits) = (shared.agent(&run.lease().by).leaves(), run.commits());
-        let merges = run.assignment.rule.merges();
+        let merges = run.assignment.rule.duty.merges;
         let prepared = run.beside(|| {
             let mut workspace = Workspace::prepare(layout, config, &task, token, &run_dir, &stop)?;
             if workspace.mode() == Mode::Shared {

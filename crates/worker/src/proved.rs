@@ -74,7 +74,7 @@ struct Proved {
 fn prove(run: &mut Run, prepared: Prepared) -> Proved {
     let rule = &run.assignment.rule;
     let (outcome, landed) = match &prepared.workspace {
-        Some(workspace) if rule.merges() => match merge::merge(run, workspace, prepared.baseline.as_ref()) {
+        Some(workspace) if rule.duty.merges => match merge::merge(run, workspace, prepared.baseline.as_ref()) {
             Ok(landed) => (Outcome::Done { summary: landed.summary.clone(), tasks: Vec::new() }, Some(landed)),
             Err(outcome) => (outcome, None),
         },
@@ -175,7 +175,7 @@ impl Proved {
 fn return_worktree(run: &mut Run, workspace: &Workspace) {
     let shared = Arc::clone(&run.shared);
     let (id, layout) = (run.lease().task_id.clone(), &shared.setup.layout);
-    let keeps = run.commits() || run.assignment.rule.merges();
+    let keeps = run.commits() || run.assignment.rule.duty.merges;
     let returned = run.beside(|| {
         let taken = if keeps { None } else { workspace.take_back(layout)? };
         workspace.settle(layout).map(|()| taken)

@@ -176,7 +176,7 @@ impl Worker {
         self.announce();
         ready();
         self.look_at_git();
-        if setup.rule.merges() {
+        if setup.rule.duty.merges {
             // What a killed integrator left in the checkout would stand in the way of every merge of ours.
             let seen = shared.store.read().ok().filter(|seen| seen.invalid.is_none());
             drop(takeover::finish_dead(&setup.layout, &setup.config, seen.as_ref().map(|seen| &seen.snapshot)));

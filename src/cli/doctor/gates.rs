@@ -3,7 +3,7 @@
 use super::report::Report;
 use crate::cli::gate;
 use oodatcaa_config::{GateConfig, Loaded, OnBase, WorkspaceConfig, WorkspaceMode};
-use oodatcaa_core::{Role, text};
+use oodatcaa_core::{RoleRule, text};
 use oodatcaa_git::{merge::Base, mode_for};
 
 pub(super) fn check(report: &mut Report<'_>) {
@@ -58,20 +58,27 @@ fn tried(report: &mut Report<'_>, config: &WorkspaceConfig, name: &str, gate: &G
 /// Warns of what nobody would notice in this configuration.
 pub(super) fn unproved(report: &mut Report<'_>) {
     let Ok(Loaded { config, .. }) = &report.context.loaded else { return };
-    let of = |role: &Role| config.roles.get(role);
+    let of = |rule: &RoleRule| config.roles.get(&rule.role);
     let no_gate = config.roles.values().all(|role| role.gates.is_empty()) && config.merge.after.is_empty();
     let defaults = "agentctl config show --default";
-    if no_gate && of(&Role::TESTER).is_some_and(|role| role.criteria) {
+    if no_gate && config.roles.values().any(|role| role.criteria) {
         report.found("unproved.criteria", "no role has a gate", defaults);
     } else if no_gate {
         report.found("unproved.gates", "no role has a gate", defaults);
-    } else if of(&Role::INTEGRATOR).is_some_and(|role| role.gates.is_empty()) && config.merge.after.is_empty() {
-        let run = "agentctl config show --origin roles.integrator";
-        report.found("unproved.merges", "the integrator has no gate", run);
+    } else if let Some(rule) = config.workflow.merging()
+        && of(rule).is_some_and(|role| role.gates.is_empty())
+        && config.merge.after.is_empty()
+    {
+        let role = &rule.role;
+        let run = format!("agentctl config show --origin roles.{role}");
+        report.found("unproved.merges", format!("the {role} has no gate"), run);
     }
-    if of(&Role::BUILDER).is_some_and(|role| !role.change) {
-        let run = "agentctl config show --origin roles.builder";
-        report.found("unproved.change", "roles.builder.change is false", run);
+    if let Some(rule) = config.workflow.building()
+        && of(rule).is_some_and(|role| !role.change)
+    {
+        let role = &rule.role;
+        let run = format!("agentctl config show --origin roles.{role}");
+        report.found("unproved.change", format!("roles.{role}.change is false"), run);
     }
     if matches!(mode_for(report.context.layout, &config.workspace), Ok(WorkspaceMode::Shared)) {
         let run = "agentctl config show --origin workspace.mode";

@@ -120,7 +120,7 @@ impl Plan {
         before: &Config,
     ) -> Result<(), Failure> {
         let (agent, known) = self.choose(found, wanted, before)?;
-        let content = text::config(agent.as_deref(), known, found, &before.workflow);
+        let content = text::config(agent.as_deref(), known, found, before);
         let named = agent.as_ref().map_or("no agent".into(), |agent| format!("agent `{agent}`"));
         let gate = found.tests.first().map_or("no gate", |_| "gate `test`");
         self.file(layout, layout.config(), format!("{named}, {gate}"), content);
@@ -146,7 +146,8 @@ impl Plan {
         }
         if let Some(test) = found.tests.first() {
             let command = test.argv.join(" ");
-            self.safety.push(format!("`{command}` must succeed before a task leaves builder, tester or integrator"));
+            self.safety
+                .push(format!("`{command}` must succeed before a task leaves {}", text::listed(&text::gated(before))));
             self.remarks.push("whether the gate is green here is not tried yet: agentctl doctor --gates".into());
         }
         Ok(())

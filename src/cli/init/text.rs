@@ -4,24 +4,55 @@ use minijinja::{Environment, Value, context, syntax::SyntaxConfig, value::Serde}
 use serde_json::json;
 
 use super::{known::Known, look::Found};
-use oodatcaa_config::Sandbox;
-use oodatcaa_core::Workflow;
+use oodatcaa_config::{Config, Sandbox};
+use oodatcaa_core::{RoleRule, Workflow};
 
 /// Lines that keep what a machine writes out of git, below what they are for.
 const IGNORED: &str = include_str!("gitignore");
 
 /// Writes the project's configuration, for an agent of this name, which may be one that we know.
-pub(super) fn config(agent: Option<&str>, known: Option<&Known>, found: &Found, workflow: &Workflow) -> String {
+pub(super) fn config(agent: Option<&str>, known: Option<&Known>, found: &Found, before: &Config) -> String {
     let Found { tests, git, lacking, .. } = found;
     let git = git.is_some();
     let lacks: Vec<String> = lacking.iter().map(|one| format!("{} ({})", one.as_str(), one.cannot())).collect();
     let kept: Vec<&str> = Sandbox::default().require.difference(lacking).map(|one| one.as_str()).collect();
-    let roles: Vec<String> = workflow.rules().iter().map(|rule| rule.role.to_string()).collect();
+    let gated = gated(before);
+    let role = |rule: &RoleRule| {
+        let name = rule.role.as_str();
+        json!({ "name": name, "gated": gated.contains(&name) })
+    };
+    let roles: Vec<_> = before.workflow.rules().iter().map(role).collect();
+    let articled: Vec<String> = gated.iter().map(|name| format!("{} {name}", article(name))).collect();
     let (entry, result) = (known.map(self::agent), known.is_some_and(|known| known.result));
     render(
         include_str!("config.toml.jinja"),
-        context! { agent, entry, tests => Value::from(Serde(tests)), roles => Value::from(Serde(roles)), git, result, lacks, kept },
+        context! { agent, entry, tests => Value::from(Serde(tests)), roles => Value::from(Serde(roles)),
+            gated => gated.iter().map(|name| format!("[roles.{name}]")).collect::<Vec<_>>().join(", "),
+            articled => listed(&articled), git, result, lacks, kept
+        },
     )
+}
+
+/// Returns the roles that a gate decides about: those that build, that judge by criteria, and that merge.
+pub(super) fn gated(config: &Config) -> Vec<&str> {
+    let is_gated = |rule: &&RoleRule| {
+        rule.duty.builds || rule.duty.merges || config.roles.get(&rule.role).is_some_and(|role| role.criteria)
+    };
+    config.workflow.rules().iter().filter(is_gated).map(|rule| rule.role.as_str()).collect()
+}
+
+fn article(name: &str) -> &'static str {
+    if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
+
+/// Lists names for people: `a, b or c`.
+pub(super) fn listed(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => (*one).into(),
+        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+    }
 }
 
 /// Writes `[agents.NAME]` of a program that we know.
@@ -94,7 +125,7 @@ mod tests {
         ];
         let (tests, git) = (tests.into(), Some("/p".into()));
         let found = Found { git, tests, ..Found::default() };
-        let shipped = Workflow::shipped();
+        let shipped = loads("").config;
         for known in KNOWN.iter() {
             let loaded = loads(&config(Some(&known.name), Some(known), &found, &shipped));
             assert_eq!(loaded.warnings, Vec::<String>::new());
@@ -112,11 +143,11 @@ mod tests {
     #[test]
     fn what_a_machine_cannot_keep_is_said_and_no_role_waits_for_it() {
         let found = Found { lacking: [Guarantee::Processes].into(), ..Found::default() };
-        let text = config(None, None, &found, &Workflow::shipped());
+        let text = config(None, None, &found, &loads("").config);
         assert!(text.contains("# This machine cannot keep: processes (it needs Landlock 6 (Linux 6.12))."), "{text}");
         let required = loads(&text).config.sandbox("", &Role::BUILDER).require;
         assert!(required.contains(&Guarantee::Files) && !required.contains(&Guarantee::Processes), "{required:?}");
-        let whole = loads(&config(None, None, &Found::default(), &Workflow::shipped())).config;
+        let whole = loads(&config(None, None, &Found::default(), &loads("").config)).config;
         assert_eq!(whole.sandbox("", &Role::BUILDER), Sandbox::default());
     }
 

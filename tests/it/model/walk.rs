@@ -9,8 +9,8 @@ use std::{
 };
 
 use oodatcaa_core::{
-    ChangeSet, Holder, Lease, LeaseState, Member, Outcome, Owner, QueueLease, Role, RoleRule, Snapshot, Status, TaskId,
-    Workflow,
+    ChangeSet, Duty, Holder, Lease, LeaseState, Member, Outcome, Owner, QueueLease, Role, RoleRule, Snapshot, Status,
+    TaskId, Workflow,
     claim::{self, Claimant},
     coordinate,
     event::payload::Ended,
@@ -145,7 +145,17 @@ pub(super) fn two_stages() -> Workflow {
 }
 
 fn rule(role: Role, takes: Status, works: Status, done: Status) -> RoleRule {
-    RoleRule { role, takes, works, done, done_with_children: None, failed: Status::NEEDS_ADAPT, replan: None, ttl: TTL }
+    RoleRule {
+        role,
+        takes,
+        works,
+        done,
+        done_with_children: None,
+        failed: Status::NEEDS_ADAPT,
+        replan: None,
+        ttl: TTL,
+        duty: Duty::default(),
+    }
 }
 
 impl Default for Fleet {

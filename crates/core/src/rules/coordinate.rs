@@ -15,7 +15,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     snapshot.chain(&mut [
         &mut |seen| landing::tell(seen, workflow),
         &mut |seen| decision::tidy(seen, workflow),
-        &mut |seen| advance_parents(seen),
+        &mut |seen| advance_parents(seen, workflow),
         &mut |seen| unblock(seen, workflow),
         &mut |seen| end_at_the_bound(seen, workflow),
         &mut |seen| decision::ask(seen, workflow),
@@ -49,8 +49,8 @@ fn is_leased(snapshot: &Snapshot, task: &Task) -> bool {
     leased(snapshot, task).is_some()
 }
 
-fn advance_parents(snapshot: &Snapshot) -> ChangeSet {
-    let planned = snapshot.queue.tasks().filter(|task| task.status == Status::PLANNING_COMPLETE);
+fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
+    let planned = snapshot.queue.tasks().filter(|task| workflow.is_planned(&task.status));
     let edits = planned.filter_map(|parent| {
         let children: Vec<&Task> = snapshot.queue.children(&parent.id).collect();
         let is_over = !children.is_empty() && children.iter().all(|child| child.status.is_finished());

@@ -48,7 +48,7 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
         let Some(doubt) = snapshot.history.task(id).and_then(TaskHistory::doubt) else {
             return why("ready", "it is done", NOTHING);
         };
-        let next = format!("agentctl task move {id} ready --force --reason \"…\" (if it is not)");
+        let next = format!("agentctl task move {id} {} --force --reason \"…\" (if it is not)", workflow.work());
         return why("ready", format!("it is done; {doubt}"), next);
     }
     if task.status == Status::CANCELLED {
@@ -75,8 +75,8 @@ fn reason(seen: &Explainer<'_>, task: &Task) -> Why {
     if task.status == Status::BLOCKED {
         return blocked(snapshot, workflow, task);
     }
-    if task.status == Status::PLANNING_COMPLETE {
-        return parent(snapshot, task);
+    if workflow.is_planned(&task.status) {
+        return parent(snapshot, workflow, task);
     }
     if task.status == Status::NEEDS_MANUAL
         && let Some(decision) = decision::open_for(snapshot, task)
@@ -352,13 +352,13 @@ fn blocked(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     }
 }
 
-fn parent(snapshot: &Snapshot, task: &Task) -> Why {
+fn parent(snapshot: &Snapshot, workflow: &Workflow, task: &Task) -> Why {
     let (id, all) = (&task.id, snapshot.queue.children(&task.id).len());
     let mut open = snapshot.queue.children(id).filter(|child| !child.status.is_finished());
     match open.next() {
         None if all == 0 => {
             let sentence = "it is planned, but no task names it as its parent, so nothing will finish it";
-            let next = format!("agentctl task move {id} ready (or done --reason …)");
+            let next = format!("agentctl task move {id} {} (or done --reason …)", workflow.work());
             why("coordination", sentence, next).needs_act_on(id)
         }
         None => {

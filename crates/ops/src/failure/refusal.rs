@@ -12,6 +12,7 @@ use oodatcaa_core::{
 /// Returns the failure for a refused change of a task.
 pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> Failure {
     let take_back = |commit: &str| landing::take_back(workflow, &commit.chars().take(12).collect::<String>());
+    let work = workflow.work();
     let kind = match refusal {
         Refusal::UnknownStatus { .. } | Refusal::NeedsReason { .. } | Refusal::BadTask(_) => ErrorKind::Usage,
         Refusal::Running { .. } | Refusal::Held { .. } => ErrorKind::LeaseHeld,
@@ -23,7 +24,8 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
         Refusal::Running { task, .. } => format!("stop the run first: agentctl run stop {task} --reason \"…\""),
         Refusal::Landing { commit, .. } => format!("take it back when it is there: {}", take_back(commit)),
         Refusal::Landed { commit, .. } => {
-            format!("let it be marked: agentctl fleet start integrator; take it back: {}", take_back(commit))
+            let merging = workflow.merging().map(|rule| format!(" {}", rule.role)).unwrap_or_default();
+            format!("let it be marked: agentctl fleet start{merging}; take it back: {}", take_back(commit))
         }
         Refusal::Merged { commit, .. } => format!("take it back: {}", take_back(commit)),
         Refusal::Held { task, .. } => format!("insist: agentctl lease release {task} --force --reason \"…\""),
@@ -33,7 +35,7 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
         Refusal::Illegal { task, to, .. } => format!("insist: agentctl task move {task} {to} --force --reason \"…\""),
         Refusal::Needed { by, .. } => format!("stop that run first: agentctl run stop {by} --reason \"…\""),
         Refusal::Ended { task, .. } => {
-            format!("bring it back: agentctl task move {task} ready --force --reason \"…\"")
+            format!("bring it back: agentctl task move {task} {work} --force --reason \"…\"")
         }
         Refusal::Waits { task, .. } => {
             format!("it goes on by itself when that is done; insist: agentctl task unblock {task} --force")
@@ -45,7 +47,7 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
     let failure = said(kind, refusal).hint(hint);
     match refusal {
         Refusal::Merged { task, status, .. } if status.is_done() => {
-            failure.hint(format!("to have it done again: agentctl task move {task} ready --force --reason \"…\""))
+            failure.hint(format!("to have it done again: agentctl task move {task} {work} --force --reason \"…\""))
         }
         Refusal::Merged { task, .. } => {
             failure.hint(format!("say so in the queue: agentctl task done {task} --reason \"…\""))

@@ -26,7 +26,7 @@ pub struct Wanted {
     pub acceptance_criteria: Vec<String>,
     /// The task that it is a part of.
     pub parent: Option<String>,
-    /// Its first status; `needs_plan` when absent.
+    /// Its first status; where new tasks begin when absent.
     pub status: Option<Status>,
     /// Gates beside its role's.
     pub gates: Vec<String>,
@@ -35,7 +35,7 @@ pub struct Wanted {
 /// Adds a task.
 pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Actor) -> Answer {
     let title = check_title(&wanted.title)?;
-    let status = wanted.status.clone().unwrap_or(Status::NEEDS_PLAN);
+    let status = wanted.status.clone().unwrap_or_else(|| workflow.entry());
     if !workflow.knows(&status) {
         return Err(Refusal::UnknownStatus { asked: status.to_string(), known: workflow.statuses() });
     }
@@ -44,7 +44,7 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
             return Err(Refusal::Unknown(name.clone()));
         }
     }
-    let kind = wanted.kind.clone().or_else(|| kind_for(&status));
+    let kind = wanted.kind.clone().or_else(|| workflow.kind(&status).map(String::from));
     let id = match &wanted.id {
         Some(id) => TaskId::parse(id).map_err(|bad| Refusal::BadTask(format!("the id {id:?} {bad}")))?,
         None => next_id(snapshot, wanted.parent.as_deref(), kind.as_deref()),
@@ -103,11 +103,6 @@ pub(super) fn check_criteria(criteria: &[String]) -> Result<(), Refusal> {
         true => Err(Refusal::BadTask("an acceptance criterion is empty".into())),
         false => Ok(()),
     }
-}
-
-fn kind_for(status: &Status) -> Option<String> {
-    let kinds = [(Status::NEEDS_PLAN, "Story"), (Status::READY, "Build"), (Status::AWAITING_TEST, "Test")];
-    kinds.into_iter().find(|(of, _)| of == status).map(|(_, kind)| kind.into())
 }
 
 /// Returns the next free id in the style of the file: after `P001 … P007` it is `P008`; of the parent `P007` it is

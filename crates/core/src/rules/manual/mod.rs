@@ -172,7 +172,7 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
     let task = idle(snapshot, id)?;
     // What waits to be mended goes back to what failed; what waits for any other role only waits no longer.
     let waits_for_its_role = workflow.taking(&task.status).any(|rule| !workflow.adapts(rule));
-    let stays = waits_for_its_role || task.status == Status::PLANNING_COMPLETE;
+    let stays = waits_for_its_role || workflow.is_planned(&task.status);
     let to = match (stays, stage.filter(|stage| workflow.knows(stage))) {
         (true, _) => task.status.clone(),
         (false, Some(stage)) => stage.clone(),
@@ -184,10 +184,10 @@ pub fn retry(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, stage: Optio
 /// Takes a task back to where its work begins, with its failures forgotten: what was done is to be done anew.
 pub fn begin_again(snapshot: &Snapshot, workflow: &Workflow, id: &TaskId, actor: &Actor) -> Answer {
     let task = idle(snapshot, id)?;
-    let planned = [Status::NEEDS_PLAN, Status::PLANNING_COMPLETE].contains(&task.status);
+    let planned = task.status == workflow.entry() || workflow.is_planned(&task.status);
     let to = match planned {
         true => task.status.clone(),
-        false if workflow.taking(&Status::READY).next().is_some() => Status::READY,
+        false if workflow.taking(&workflow.work()).next().is_some() => workflow.work(),
         false => workflow.start(task, &snapshot.queue),
     };
     Ok(Hand { snapshot, task, actor, verb: "retry", reason: None }.to(&to, None))

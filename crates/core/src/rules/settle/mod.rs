@@ -117,7 +117,7 @@ fn on_task(
     let case = Case { snapshot, workflow, rule, task, mine, retry };
     let mut verdict = judge(case, outcome, !children.is_empty());
     let adapts = snapshot.history.task(&task.id).map_or(0, |known| known.adapts);
-    let is_adapted = verdict.to == rule.failed && workflow.taking(&rule.failed).any(|row| workflow.adapts(row));
+    let is_adapted = verdict.to == rule.failed && workflow.taking(&rule.failed).any(|row| workflow.mends(row));
     if is_adapted && adapts >= retry.adapts {
         let reason = verdict.reason.unwrap_or_default();
         let held = Verdict::held(&Status::NEEDS_MANUAL, format!("adapted {adapts} times and still: {reason}"));
@@ -130,12 +130,14 @@ fn on_task(
     };
     let files: &[String] = if let Outcome::Conflict { files, .. } = outcome { files } else { &[] };
     let ran_over = outcome.class() == Some(Class::BudgetExceeded);
+    // Where the role that builds also mends, the reason for which a task came back tells the two apart.
+    let has_adapted = workflow.adapts(rule) || workflow.mends(rule) && task.blocked_reason.is_some();
     let ended = Ended {
         set_itself: set_itself.as_ref().map(|_| task.status.to_string()),
         charged: verdict.charged,
         transient: verdict.transient,
         turned_away: verdict.turned_away,
-        adapted: workflow.adapts(rule) && outcome.is_success(),
+        adapted: has_adapted && outcome.is_success(),
         failure: !is_nobodys,
         files: Texts(files.iter().take(FILES).map(|file| text::cut(file, 200)).collect()),
         overrun: ran_over && budget::overran(snapshot, workflow, task, &mine.role, &report.usage),

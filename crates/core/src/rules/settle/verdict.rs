@@ -123,5 +123,5 @@ pub(super) fn judge(case: Case<'_>, outcome: &Outcome, makes_children: bool) -> 
 fn author<'a>(workflow: &'a Workflow, merging: &RoleRule, known: Option<&TaskHistory>) -> Option<&'a RoleRule> {
     let has_worked = |row: &&RoleRule| known.is_some_and(|known| known.work.contains_key(&row.role));
     let rows = || workflow.rules().iter().filter(|row| row.role != merging.role).filter(has_worked);
-    rows().find(|row| row.takes == Status::READY).or_else(|| rows().find(|row| row.done == merging.takes))
+    rows().find(|row| workflow.makes(row)).or_else(|| rows().find(|row| row.done == merging.takes))
 }
