@@ -93,7 +93,7 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
     }
     let mut table = Table::new(if args.origin { "KEY | VALUE~ | ORIGIN" } else { "KEY | VALUE~" });
     for setting in settings {
-        let plain = setting.origin == Origin::Default;
+        let plain = setting.origin.ships();
         let mut row = vec![
             Item::new(&setting.key).tone(if plain { Tone::Faint } else { Tone::Plain }),
             Item::new(&setting.value),
@@ -121,6 +121,7 @@ fn shown(origin: &Origin, layout: &Layout) -> String {
 fn origin(origin: &Origin) -> OriginView {
     match origin {
         Origin::Default => OriginView::Default,
+        Origin::Preset(name) => OriginView::Preset { name: (*name).into() },
         Origin::File { path, line, column } => {
             OriginView::File { path: path.to_string_lossy().into_owned(), line: *line, column: *column }
         }

@@ -35,6 +35,7 @@ mod queues;
 mod real_agents;
 mod report;
 mod resume;
+mod roles;
 mod sandbox;
 mod screens;
 mod security;

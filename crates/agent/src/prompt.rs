@@ -107,6 +107,10 @@ pub fn shipped(role: &Role) -> Option<&'static str> {
         "tester" => Some(include_str!("../../../.oodatcaa/prompts/tester.md")),
         "refiner" => Some(include_str!("../../../.oodatcaa/prompts/refiner.md")),
         "integrator" => Some(include_str!("../../../.oodatcaa/prompts/integrator.md")),
+        "architect" => Some(include_str!("prompts/architect.md")),
+        "code_developer" => Some(include_str!("prompts/code_developer.md")),
+        "project_manager" => Some(include_str!("prompts/project_manager.md")),
+        "assistant" => Some(include_str!("prompts/assistant.md")),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::{
     AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, NamedCommand, Origin,
-    PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode, World,
+    Preset, PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode, World,
     fault::Findings,
     flat::{Flat, Values},
     form::Form,
@@ -152,7 +152,7 @@ pub(super) fn build(
         on_retry,
         broken: None,
     };
-    let workflow = workflow(&values, found).under(policy);
+    let workflow = workflow(&values, fleet.preset, found).under(policy);
     let sandboxes = Sandboxes::of(all, world, layout, found);
     let config = Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust, sandboxes };
     config.check_sandboxes(found);
@@ -192,10 +192,10 @@ fn agent(
     agent
 }
 
-/// Returns the workflow: the shipped roles in their order, then the project's own by name.
-fn workflow(values: &Values<'_>, found: &mut Findings) -> Workflow {
+/// Returns the workflow: the preset's roles in their order, then the project's own by name.
+fn workflow(values: &Values<'_>, preset: Preset, found: &mut Findings) -> Workflow {
     let shipped = Workflow::shipped();
-    let place = |name: &&String| shipped.rules().iter().position(|rule| rule.role.as_str() == **name);
+    let place = |name: &&String| preset.place(name);
     let mut names: Vec<&String> = values.table(&["roles"]).map(|(name, _)| name).collect();
     names.sort_by_key(|name| (place(name).unwrap_or(usize::MAX), *name));
     let mut rules = Vec::new();
@@ -204,7 +204,12 @@ fn workflow(values: &Values<'_>, found: &mut Findings) -> Workflow {
         let mut needed = |member| {
             // A value that is there and is wrong has been noted already.
             if values.get(&["roles", name, member]).is_none() {
-                found.faults.push(values.missing("roles", name, member, "a status word"));
+                let stranger = preset.stranger(name).map(|other| {
+                    let (ours, other) = (preset.as_str(), other.as_str());
+                    format!("a status word; `{name}` is of the preset `{other}`, and `fleet.preset` is `{ours}`")
+                });
+                let expected = stranger.as_deref().unwrap_or("a status word");
+                found.faults.push(values.missing("roles", name, member, expected));
             }
             text(member).unwrap_or_else(|| Status::new(""))
         };
@@ -229,7 +234,7 @@ fn workflow(values: &Values<'_>, found: &mut Findings) -> Workflow {
         return shipped;
     }
     Workflow::new(rules).unwrap_or_else(|bad| {
-        let origin = names.iter().map(|name| values.origin("roles", name)).find(|origin| *origin != Origin::Default);
+        let origin = names.iter().map(|name| values.origin("roles", name)).find(|origin| !origin.ships());
         found.faults.push(Fault {
             origin: origin.unwrap_or(Origin::Default),
             key: "roles".into(),

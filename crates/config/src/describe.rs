@@ -6,9 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::{
     declare::{Key, Section},
-    keys::SECTIONS,
+    keys::{Preset, SECTIONS},
 };
-use oodatcaa_core::{Duty, RoleRule, Status, Workflow, text};
 
 /// Returns the JSON schema of a configuration file.
 pub fn schema() -> String {
@@ -117,47 +116,19 @@ fn entry(out: &mut String, mark: &str, section: &Section, key: &Key) {
         (_, Some(table)) => &table.replace('*', "work"),
         (name, None) => name,
     };
-    let planner = Workflow::shipped().rules().first().map(role).filter(|_| section.path == "roles.*");
-    let own = planner.and_then(|all| all.into_iter().find(|(own, _)| *own == name));
-    let value = own.as_ref().map(|(_, value)| value.as_str()).or(key.example).or(key.default).unwrap_or("\"\"");
+    let shipped = Preset::default().roles();
+    let own = shipped.first().filter(|_| section.path == "roles.*");
+    let own = own.and_then(|(_, all)| all.iter().find(|(own, _)| *own == name));
+    let value = own.map(|(_, value)| *value).or(key.example).or(key.default).unwrap_or("\"\"");
     let _ = writeln!(out, "{mark}{name} = {value}");
-}
-
-/// Returns what a shipped role says of itself, as TOML.
-pub(crate) fn role(rule: &RoleRule) -> Vec<(&'static str, String)> {
-    let shipped = match rule.role.as_str() {
-        "builder" => Some(("change", "true".to_owned())),
-        "tester" => Some(("criteria", "true".to_owned())),
-        _ => None,
-    };
-    let ttl = text::duration(rule.ttl);
-    let words = [
-        ("takes", Some(rule.takes.as_str())),
-        ("works", Some(rule.works.as_str())),
-        ("done", Some(rule.done.as_str())),
-        ("done_with_children", rule.done_with_children.as_ref().map(Status::as_str)),
-        ("failed", Some(rule.failed.as_str())),
-        ("replan", rule.replan.as_ref().map(Status::as_str)),
-        ("ttl", Some(&*ttl)),
-    ];
-    let Duty { merges, builds, begins, kind } = &rule.duty;
-    let list = (!begins.is_empty()).then(|| toml::Value::from(begins.clone()).to_string());
-    let duties = [
-        ("begins", list),
-        ("type", kind.as_ref().map(|kind| format!("\"{kind}\""))),
-        ("builds", builds.then(|| "true".into())),
-        ("merges", merges.then(|| "true".into())),
-    ];
-    let words = words.into_iter().filter_map(|(name, word)| Some((name, format!("\"{}\"", word?))));
-    words.chain(duties.into_iter().filter_map(|(name, value)| Some((name, value?)))).chain(shipped).collect()
 }
 
 /// Returns the tables of the shipped roles but the first, and the simulated agent.
 fn other_roles() -> String {
     let mut out = String::new();
-    for rule in &Workflow::shipped().rules()[1..] {
-        let _ = writeln!(out, "\n[roles.{}]", rule.role);
-        for (name, value) in role(rule) {
+    for (role, entries) in &Preset::default().roles()[1..] {
+        let _ = writeln!(out, "\n[roles.{role}]");
+        for (name, value) in entries {
             let _ = writeln!(out, "{name} = {value}");
         }
     }

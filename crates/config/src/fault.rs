@@ -10,6 +10,8 @@ use oodatcaa_sys::files::FileError;
 pub enum Origin {
     /// Nowhere: it is built in.
     Default,
+    /// In the preset of this name.
+    Preset(&'static str),
     /// In a file.
     File {
         /// The file.
@@ -29,6 +31,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.pad("default"),
+            Self::Preset(name) => f.pad(&format!("preset {name}")),
             Self::File { path, line, .. } => f.pad(&format!("{}:{line}", path.display())),
             Self::Env(name) => f.pad(&format!("env {name}")),
             Self::Flag(name) => f.pad(&format!("flag {name}")),
@@ -37,6 +40,11 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
+    /// Tells whether it ships: nobody wrote it here.
+    pub fn ships(&self) -> bool {
+        matches!(self, Self::Default | Self::Preset(_))
+    }
+
     /// Writes it with the column, for something that is wrong there.
     fn exactly(&self) -> String {
         match self {

@@ -70,7 +70,7 @@ impl<'a> Values<'a> {
     /// Returns where the user last said something about a name, to blame for what is missing.
     pub(crate) fn origin(&self, section: &str, name: &str) -> Origin {
         let own = self.flat.iter().filter(|(path, _)| path.len() > 1 && path[0] == section && path[1] == name);
-        own.map(|(_, (_, origin))| origin.clone()).find(|origin| *origin != Origin::Default).unwrap_or(Origin::Default)
+        own.map(|(_, (_, origin))| origin.clone()).find(|origin| !origin.ships()).unwrap_or(Origin::Default)
     }
 
     /// Returns the fault of a name that does not say something it must.

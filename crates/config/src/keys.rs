@@ -29,6 +29,9 @@ section! {
         /// The agent of every role that names none of its own: a name from `[agents.*]`. Empty for none: a worker
         /// without an agent refuses to start. Nothing is ever simulated unless `sim` stands here.
         agent: Option<String>, Maybe(Form::Agent), Ignored = "";
+        /// The roles to start from, which `[roles.*]` changes and extends. `sprint`: planner, builder, tester, refiner and
+        /// integrator. `team`: architect, code_developer, project_manager, assistant and integrator.
+        preset: Preset, Choice(Preset::WORDS), Ignored = "sprint";
         /// The fallback poll; a change of the queue file wakes a worker at once. At least 100ms.
         interval: Duration, Duration(100), Ignored = "60s";
         /// The time that running attempts may go on after the first TERM; then they are stopped and given back.
@@ -37,6 +40,16 @@ section! {
         grace: Duration, Duration(0), Ignored = "5s";
         /// The longest wait for the lock of the queue.
         lock_wait: Duration, Duration(0), Ignored = "10s";
+    }
+}
+
+words! {
+    /// The roles that a configuration starts from.
+    pub enum Preset {
+        /// Planner, builder, tester, refiner, integrator.
+        Sprint = "sprint",
+        /// Architect, developer, project manager, assistant, and a merge by our own code.
+        Team = "team",
     }
 }
 

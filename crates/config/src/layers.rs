@@ -14,12 +14,9 @@ use toml::{
 
 use super::{
     ConfigError, Origin, World,
-    declare::toml_value,
-    describe,
     flat::Flat,
-    keys::{SCOPES, keys},
+    keys::{Preset, SCOPES, keys},
 };
-use oodatcaa_core::Workflow;
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::{cut, one_line};
 use oodatcaa_sys::files::{self, FileError};
@@ -150,19 +147,18 @@ pub(super) fn lay(under: &mut Flat, over: Flat) {
     }
 }
 
-/// Returns the roles and agents that ship.
-pub(super) fn shipped() -> Flat {
-    let mut all = Flat::new();
-    let mut put = |path: String, value: Value| {
-        all.insert(path.split('.').map(Into::into).collect(), (value, Origin::Default));
-    };
-    for rule in Workflow::shipped().rules() {
-        for (name, value) in describe::role(rule) {
-            put(format!("roles.{}.{name}", rule.role), toml_value(&value));
-        }
-    }
-    put("agents.sim.kind".into(), Value::String("sim".into()));
-    all
+/// Returns the roles of a preset, and the agents that ship.
+pub(super) fn shipped(preset: Preset) -> Result<Flat, ConfigError> {
+    let mut all = preset.layer()?;
+    let path = ["agents", "sim", "kind"].map(String::from).to_vec();
+    all.insert(path, (Value::String("sim".into()), Origin::Default));
+    Ok(all)
+}
+
+/// Returns the preset that a layer names.
+pub(super) fn preset(layer: &Flat) -> Option<Preset> {
+    let (value, _) = layer.get(&["fleet", "preset"].map(String::from)[..])?;
+    Preset::ALL.into_iter().find(|preset| value.as_str() == Some(preset.as_str()))
 }
 
 /// Fills in what nobody sets, as the keys are declared; below `*` for every name that there is.

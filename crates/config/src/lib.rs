@@ -8,7 +8,7 @@
 //!   keys.rs: one declaration per key
 //!      │ section!  ──►  fields of Fleet, RoleConfig, …      describe: template, schema
 //!      ▼
-//!   built in < ~/.config/oodatcaa/config.toml < .oodatcaa/config.toml < config.local.toml < OODATCAA_* < flags
+//!   built in < presets/NAME.toml < ~/.config/oodatcaa/config.toml < .oodatcaa/config.toml < config.local.toml < OODATCAA_* < flags
 //!      │ layers: text to values by path, with file:line:column
 //!      ▼
 //!   load: old names, unknown keys, checks (lookup, kind, form) ── trust: are the project's files believed?
@@ -40,6 +40,7 @@ mod kind;
 mod layers;
 mod load;
 mod lookup;
+mod presets;
 pub mod sandbox;
 pub mod secrets;
 #[cfg(test)]
@@ -54,7 +55,7 @@ pub use describe::schema;
 pub use fault::{ConfigError, Fault, Origin};
 pub use keys::{
     AgentConfig, AgentKind, Caches, Commits, Fetch, Fleet, GateConfig, HomeView, MergeConfig, MergePolicy, OnBase,
-    PromptVia, RoleConfig, Sandbox, SandboxMode, WorkspaceConfig, WorkspaceMode,
+    Preset, PromptVia, RoleConfig, Sandbox, SandboxMode, WorkspaceConfig, WorkspaceMode,
 };
 pub use trust::Trust;
 pub use world::World;
@@ -64,7 +65,7 @@ pub use world::World;
 pub struct Config {
     /// The settings of every worker.
     pub fleet: Fleet,
-    /// The table of roles: the shipped five, changed and extended by `[roles.*]`.
+    /// The table of roles: those of the preset, changed and extended by `[roles.*]`.
     pub workflow: Workflow,
     /// The settings of each role of the table.
     pub roles: BTreeMap<Role, RoleConfig>,

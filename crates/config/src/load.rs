@@ -1,11 +1,11 @@
 //! From files, environment and flags to a checked configuration: the order of the steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Value;
 
 use super::{
-    ConfigError, Fault, Loaded, NamedCommand, Overrides, Setting, Trust, World, build,
+    ConfigError, Fault, Loaded, NamedCommand, Origin, Overrides, Setting, Trust, World, build,
     fault::Findings,
     flat::Flat,
     form,
@@ -22,20 +22,24 @@ use oodatcaa_core::text::one_line;
 
 pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut found = Findings::default();
-    let mut all = layers::shipped();
-
+    let mut users = Flat::new();
     if let Some(path) = world.user_config()
         && let Some(text) = layers::read_own(&path)?
     {
-        layers::lay(&mut all, checked(layers::flatten(&text, &path, &[])?, &mut found));
+        users = checked(layers::flatten(&text, &path, &[])?, &mut found);
     }
+    let above = [layers::environment(world), overrides.0.clone()].map(|layer| checked(layer, &mut found));
 
     let (project, fingerprint, refused) = project_files(layout)?;
     let refused = refused.iter().map(|why| format!("an adapter of the project is not used: {}", one_line(why)));
     found.warnings.extend(refused);
     let commands = commands(&project);
     let project: Vec<Flat> = project.into_iter().map(|layer| checked(layer, &mut found)).collect();
-    let (mut tightened, mut held) = (all.clone(), Flat::new());
+    // Which roles there are is said by the last of these layers that says it.
+    let preset = |layers: &mut dyn Iterator<Item = &Flat>| layers.filter_map(layers::preset).last().unwrap_or_default();
+    let mut tightened = layers::shipped(preset(&mut [&users].into_iter().chain(&above)))?;
+    layers::lay(&mut tightened, users.clone());
+    let mut held = Flat::new();
     for layer in &project {
         held.extend(tighten::lay(&mut tightened, layer.clone()));
     }
@@ -44,14 +48,16 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     asked.extend(chosen.iter().map(|setting| format!("`{}`", setting.key)));
     asked.extend(fingerprint.prompts().map(|name| format!("prompt `{name}`")));
     let trust = trust_of(world, layout, &asked, &fingerprint, &mut found);
-    if matches!(trust, Trust::Untrusted { .. }) {
-        all = tightened;
+    let mut all = if matches!(trust, Trust::Untrusted { .. }) {
+        tightened
     } else {
+        let mut all = layers::shipped(preset(&mut [&users].into_iter().chain(&project).chain(&above)))?;
+        layers::lay(&mut all, users);
         project.into_iter().for_each(|layer| layers::lay(&mut all, layer));
-    }
-    for layer in [layers::environment(world), overrides.0.clone()] {
-        layers::lay(&mut all, checked(layer, &mut found));
-    }
+        all
+    };
+    above.into_iter().for_each(|layer| layers::lay(&mut all, layer));
+    leave_out_strangers(&mut all, world, &mut found);
     layers::fill_in_defaults(&mut all);
 
     let dropped = if matches!(trust, Trust::Untrusted { .. }) { commands.as_slice() } else { &[] };
@@ -71,6 +77,23 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
         fingerprint,
         root: layout.root().into(),
     })
+}
+
+/// Leaves out what the user says, for all projects, of roles of a preset that is not this project's.
+fn leave_out_strangers(all: &mut Flat, world: &World, found: &mut Findings) {
+    let preset = layers::preset(all).unwrap_or_default();
+    let Some(users) = world.user_config() else { return };
+    let is_role = |path: &Vec<String>| path.len() > 1 && path[0] == "roles";
+    let roles: BTreeSet<String> = all.keys().filter(|path| is_role(path)).map(|path| path[1].clone()).collect();
+    for (role, other) in roles.iter().filter_map(|role| Some((role, preset.stranger(role)?))) {
+        let is_of_it = |path: &Vec<String>| is_role(path) && path[1] == *role;
+        let mut said = all.iter().filter(|(path, _)| is_of_it(path)).map(|(_, (_, origin))| origin);
+        if said.all(|origin| matches!(origin, Origin::File { path, .. } if *path == users)) {
+            let (other, ours) = (other.as_str(), preset.as_str());
+            found.hints.push(format!("{}: `roles.{role}` is of the preset `{other}`, and this project's is `{ours}`", users.display()));
+            all.retain(|path, _| !is_of_it(path));
+        }
+    }
 }
 
 /// Reads the project's files once, each a layer: what is hashed is what is used.

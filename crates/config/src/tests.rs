@@ -92,6 +92,7 @@ fn nothing_set_is_the_built_in_configuration() {
         loaded.config.fleet,
         Fleet {
             interval: Duration::from_secs(60),
+            preset: Preset::Sprint,
             agent: None,
             shutdown_timeout: Duration::from_secs(20),
             grace: Duration::from_secs(5),
@@ -522,6 +523,69 @@ fn an_agents_accounts_are_agents_of_their_own_and_a_role_that_names_it_gets_all_
     assert!(wrong.len() == 1 && wrong[0].contains("names the agent `c@other`"), "{wrong:?}");
     let wrong = Scene::new().user("[roles.builder]\non_retry.agent = \"stron\"").faults();
     assert!(wrong[0].contains("names the agent `stron`"), "{wrong:?}");
+}
+
+#[test]
+fn a_preset_is_the_lowest_layer_and_the_project_changes_and_extends_it() {
+    let place = Scene::new()
+        .project(
+            "[fleet]\npreset = \"team\"\n[roles.architect]\nttl = \"2h\"\n\
+             [roles.reviewer]\ntakes = \"a\"\nworks = \"b\"\ndone = \"done\"\nfailed = \"ready\"\n",
+        )
+        .var("OODATCAA_TRUST_PROJECT", "1");
+    let loaded = place.load().expect("loads");
+    let names = ["architect", "code_developer", "project_manager", "assistant", "integrator", "reviewer"];
+    assert_eq!(loaded.config.role_names(), names);
+    assert_eq!(origin(&loaded, "roles.architect.takes"), "preset team");
+    assert_eq!(place.short(&origin(&loaded, "roles.architect.ttl")), ".oodatcaa/config.toml:4");
+    assert_eq!(origin(&loaded, "roles.architect.timeout"), "default");
+    let flow = &loaded.config.workflow;
+    let role = |rule: Option<&oodatcaa_core::RoleRule>| rule.map(|rule| rule.role.to_string()).unwrap_or_default();
+    assert_eq!((role(flow.building()), role(flow.merging())), ("code_developer".into(), "integrator".into()));
+    assert!(loaded.config.roles[&Role::new("project_manager")].criteria);
+    let untrusted = Scene { vars: vec![place.vars[0].clone()], ..place }.load().expect("loads");
+    assert_eq!(untrusted.config.fleet.preset, Preset::Sprint, "a clone does not choose the roles");
+    assert!(untrusted.chosen.iter().any(|setting| setting.key == "fleet.preset"));
+}
+
+#[test]
+fn a_team_hands_a_task_from_role_to_role_as_its_preset_says() {
+    let loaded = Scene::new().user("[fleet]\npreset = \"team\"\n").load().expect("loads");
+    let flow = &loaded.config.workflow;
+    let rows: Vec<String> = flow
+        .rules()
+        .iter()
+        .map(|rule| format!("{} {} {} {} {}", rule.role, rule.takes, rule.works, rule.done, rule.failed))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "architect needs_plan planning ready needs_manual",
+            "code_developer ready in_progress awaiting_test needs_manual",
+            "project_manager awaiting_test testing ready_for_integrator ready",
+            "assistant needs_demo demonstrating done needs_manual",
+            "integrator ready_for_integrator integrating done ready",
+        ]
+    );
+    let builds = |name: &str| flow.builds(flow.rule(&Role::new(name)).expect("there"));
+    assert_eq!(["architect", "code_developer", "project_manager", "assistant"].map(builds), [false, true, false, false]);
+    // Who sends back sends to whoever builds, and that is no role that only mends.
+    assert!(!flow.adapts(flow.building().expect("there")));
+}
+
+#[test]
+fn a_role_of_another_preset_is_left_out_where_the_user_speaks_of_it_and_refused_in_a_project() {
+    let users = "[roles.builder]\nmemory = \"4GiB\"\n";
+    let place = Scene::new().user(users).project("[fleet]\npreset = \"team\"\n").var("OODATCAA_TRUST_PROJECT", "1");
+    let loaded = place.load().expect("the user's other projects have builders");
+    assert!(!loaded.config.role_names().contains(&"builder".into()));
+    let hint = "~/home/.config/oodatcaa/config.toml: `roles.builder` is of the preset `sprint`, and this project's is `team`";
+    assert_eq!(loaded.hints.iter().map(|hint| place.short(hint)).collect::<Vec<_>>(), [hint]);
+    let wrong = place.project("[fleet]\npreset = \"team\"\n[roles.tester]\ncriteria = false\n").faults();
+    let words = "is missing; expected a status word; `tester` is of the preset `sprint`, and `fleet.preset` is `team`";
+    assert!(wrong.len() == 4 && wrong[0].ends_with(words), "{wrong:?}");
+    let wrong = Scene::new().user("[fleet]\npreset = \"teem\"\n").faults();
+    assert!(wrong[0].contains("is `teem`; expected one of: sprint, team"), "{wrong:?}");
 }
 
 /// The key of CONTRIBUTING, declared as it says there.

@@ -10,7 +10,8 @@ use self::{
     plan::{Plan, PlannedFile},
 };
 use super::{context::Context, fail::Done, ui::Ui};
-use oodatcaa_config::{Config, Loaded, Overrides, Trust, World, trust};
+use clap::builder::PossibleValuesParser;
+use oodatcaa_config::{Config, Loaded, Overrides, Preset, Trust, World, trust};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
 use oodatcaa_ops::{
@@ -39,9 +40,17 @@ pub(super) struct InitArgs {
     /// The agent that works: claude, codex, gemini, …, or one of your own configuration
     #[arg(long, value_name = "NAME")]
     pub agent: Option<String>,
+    /// The roles to start from: `sprint` (planner, builder, tester, refiner, integrator), or `team` (architect,
+    /// code_developer, project_manager, assistant, integrator) [default: sprint]
+    #[arg(long, value_name = "NAME", value_parser = presets())]
+    pub preset: Option<String>,
     /// Set up here although a parent directory is a project, or although this is your home
     #[arg(long)]
     pub force: bool,
+}
+
+fn presets() -> PossibleValuesParser {
+    Preset::ALL.map(Preset::as_str).into()
 }
 
 /// Runs the command.
@@ -57,7 +66,7 @@ pub(super) fn run_in(ui: &Ui, world: &World, directory: &Path, args: &InitArgs) 
     let problems = validate(world, &layout)?;
 
     let found = look::look(layout.root(), world.var("PATH").unwrap_or_default());
-    let plan = plan::plan(world, &layout, &found, args.agent.as_deref())?;
+    let plan = plan::plan(world, &layout, &found, args.agent.as_deref(), args.preset.as_deref())?;
     show(ui, &layout, &found, &plan, &problems);
     if plan.files.is_empty() {
         ui.say("nothing is missing; nothing to write");

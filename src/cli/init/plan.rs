@@ -73,11 +73,29 @@ pub(super) fn may_be_a_project(world: &World, layout: &Layout, force: bool) -> R
     Err(not_here(message).hint(hint))
 }
 
-/// Makes the plan; `agent` is the one that the user named.
-pub(super) fn plan(world: &World, layout: &Layout, found: &Found, agent: Option<&str>) -> Result<Plan, Failure> {
+/// Makes the plan; `agent` and `preset` are those that the user named.
+pub(super) fn plan(
+    world: &World,
+    layout: &Layout,
+    found: &Found,
+    agent: Option<&str>,
+    preset: Option<&str>,
+) -> Result<Plan, Failure> {
     let mut plan = Plan { new_project: !layout.mark().is_dir(), ..Plan::default() };
     // What stands there must be readable before anything is added to it.
-    let before = Config::load_in(world, layout, &Overrides::default())?.config;
+    let mut overrides = Overrides::default();
+    if let Some(preset) = preset {
+        overrides = overrides.with("fleet.preset", preset, "--preset");
+    }
+    if !is_missing(&layout.config()) {
+        let there = Config::load_in(world, layout, &Overrides::default())?.config.fleet.preset;
+        if let Some(preset) = preset.filter(|preset| *preset != there.as_str()) {
+            let message = format!("config.toml is there and stays as it is; its roles are those of `{}`", there.as_str());
+            let hint = format!("write into its [fleet], and look at its tables [roles.*]: preset = \"{preset}\"");
+            return Err(Failure::new(ErrorKind::Refused, message).hint(hint));
+        }
+    }
+    let before = Config::load_in(world, layout, &overrides)?.config;
     if is_missing(&layout.config()) {
         plan.configuration(layout, found, agent, &before)?;
     } else if let Some(name) = agent {

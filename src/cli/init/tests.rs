@@ -126,6 +126,31 @@ fn a_project_is_set_up_and_its_own_commands_are_trusted() {
 }
 
 #[test]
+fn a_team_is_set_up_with_its_own_roles_prompts_and_limits() {
+    let scene = Scene::new().program("claude").program("cargo").file("Cargo.toml", "");
+    assert_eq!(scene.run(&InitArgs { preset: Some("team".into()), ..args(None) }), Ok(0));
+    let loaded = scene.loaded();
+    assert_eq!((loaded.trust, loaded.warnings.len(), loaded.hints.len()), (Trust::Trusted, 0, 0));
+    assert_eq!(loaded.config.fleet.preset, Preset::Team);
+    let gated = loaded.config.roles.iter().filter(|(_, role)| !role.gates.is_empty());
+    assert_eq!(
+        gated.map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["code_developer", "integrator", "project_manager"]
+    );
+    let queue: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(scene.layout().queue()).expect("there")).expect("JSON");
+    assert_eq!((&queue["wip_limits"]["architect"], &queue["wip_limits"]["builder"]), (&1.into(), &().into()));
+    assert!(scene.layout().prompt(&Role::new("assistant")).is_file() && !scene.layout().prompt(&Role::BUILDER).exists());
+    let text = scene.talk.text();
+    assert!(text.contains("leaves code_developer, project_manager or integrator"), "{text}");
+
+    let before = scene.tree();
+    assert_eq!(scene.run(&args(None)), Ok(0), "once more, without saying it");
+    let failure = scene.run(&InitArgs { preset: Some("sprint".into()), ..args(None) }).expect_err("it is a team");
+    assert_eq!((failure.kind.word(), scene.tree()), ("refused", before));
+}
+
+#[test]
 fn a_gate_that_cannot_be_run_is_not_proposed_and_that_is_said() {
     let scene = Scene::new().program("claude").file("Cargo.toml", "");
     assert_eq!(scene.run(&args(None)), Ok(0));

@@ -4,7 +4,7 @@ use minijinja::{Environment, Value, context, syntax::SyntaxConfig, value::Serde}
 use serde_json::json;
 
 use super::{known::Known, look::Found};
-use oodatcaa_config::{Config, Sandbox};
+use oodatcaa_config::{Config, Preset, Sandbox};
 use oodatcaa_core::{RoleRule, Workflow};
 
 /// Lines that keep what a machine writes out of git, below what they are for.
@@ -24,9 +24,12 @@ pub(super) fn config(agent: Option<&str>, known: Option<&Known>, found: &Found, 
     let roles: Vec<_> = before.workflow.rules().iter().map(role).collect();
     let articled: Vec<String> = gated.iter().map(|name| format!("{} {name}", article(name))).collect();
     let (entry, result) = (known.map(self::agent), known.is_some_and(|known| known.result));
+    let preset = before.fleet.preset;
+    let preset = (preset != Preset::default()).then(|| preset.as_str());
     render(
         include_str!("config.toml.jinja"),
-        context! { agent, entry, tests => Value::from(Serde(tests)), roles => Value::from(Serde(roles)),
+        context! {
+            preset, agent, entry, tests => Value::from(Serde(tests)), roles => Value::from(Serde(roles)),
             gated => gated.iter().map(|name| format!("[roles.{name}]")).collect::<Vec<_>>().join(", "),
             articled => listed(&articled), git, result, lacks, kept
         },

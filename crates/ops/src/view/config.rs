@@ -77,6 +77,11 @@ views! {
 pub enum OriginView {
     /// The program.
     Default,
+    /// A preset of roles that ships.
+    Preset {
+        /// Its name.
+        name: String,
+    },
     /// A file.
     File {
         /// The file.

@@ -38,6 +38,12 @@ pub(crate) fn criteria(prompt: &str) -> usize {
     section.take_while(|line| !line.starts_with("## ")).filter(is_one).count()
 }
 
+/// The roles that ship and make something.
+const WORKS: &[&str] = &["builder", "refiner", "architect", "code_developer"];
+
+/// The roles that ship and answer acceptance criteria.
+const JUDGES: &[&str] = &["tester", "project_manager"];
+
 /// Between two signs of life while it hangs.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -175,14 +181,14 @@ fn result_text(part: &Part, stage: &Stage, summary: &str) -> Option<String> {
         }
         _ => {}
     }
-    if stage.criteria > 0 && stage.call.role == "tester" && result["outcome"] == "done" {
+    if stage.criteria > 0 && JUDGES.contains(&stage.call.role.as_str()) && result["outcome"] == "done" {
         let answer = |number| json!({"criterion": number, "met": true, "evidence": "simulated: nothing was looked at"});
         result["criteria"] = (1..=stage.criteria).map(answer).collect();
     }
     Some(format!("{result:#}\n"))
 }
 
-/// Makes the scripted edits; without any, builder and refiner leave a line in a file of the task.
+/// Makes the scripted edits; without any, roles that work on files leave a line in a file of the task.
 fn edit_all(part: &Part, stage: &Stage, talk: &mut Talk) -> io::Result<Vec<String>> {
     let Call { task, role, attempt, token, .. } = &stage.call;
     let fill = |text: &str| {
@@ -192,7 +198,7 @@ fn edit_all(part: &Part, stage: &Stage, talk: &mut Talk) -> io::Result<Vec<Strin
             .replace("{token}", &token.to_string())
     };
     let mut edits = part.rule.edits.clone();
-    let leaves_a_trace = matches!(role.as_str(), "builder" | "refiner") || !edits.is_empty();
+    let leaves_a_trace = WORKS.contains(&role.as_str()) || !edits.is_empty();
     if leaves_a_trace {
         // Beside scripted edits too: their content may be code, in which no label could stand.
         let names: Vec<String> = edits.iter().map(|edit| fill(&edit.path)).collect();

@@ -1,0 +1,128 @@
+//! Roles as a configuration says them: presets, roles of a project's own, roles without an agent.
+
+use std::{fs, path::PathBuf, process::Output};
+
+use serde_json::{Value, json};
+
+use crate::support::{Project, eventually, git};
+
+/// A repository with worktrees beside it, which goes with the project.
+struct Scene {
+    project: Project,
+    trees: PathBuf,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.trees);
+    }
+}
+
+impl Scene {
+    fn new(script: &str, more: &str) -> Self {
+        let project = Project::new(script);
+        let name = project.root().file_name().expect("a name").to_string_lossy().into_owned();
+        let trees = project.root().with_file_name(format!("{name}-trees"));
+        project.config(&format!("[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n{more}", trees.display()));
+        let ours = "/.oodatcaa/\n/.leases/\n/.locks/\n/.agent-daemon-*\n/.local/\n/.config/\n*.log\n/agent.sh\n";
+        fs::write(project.path(".gitignore"), ours).expect("written");
+        fs::write(project.path("README.md"), "hello\n").expect("written");
+        git(project.root(), &["init", "-q", "-b", "main"]);
+        git(project.root(), &["add", "-A"]);
+        git(project.root(), &["commit", "-q", "-m", "first"]);
+        Self { project, trees }
+    }
+
+    fn start(&mut self, preset: &str, roles: &[&str]) {
+        for role in roles {
+            self.project.start_with(role, &["--interval", "1s"], &[("OODATCAA_PRESET", preset)]);
+        }
+    }
+
+    fn ctl(&self, args: &[&str]) -> Output {
+        self.project.command("agentctl").env("OODATCAA_PRESET", "team").args(args).output().expect("agentctl runs")
+    }
+
+    /// The statuses that a task has had, in their order.
+    fn way(&self, id: &str) -> Vec<String> {
+        let moved = self.project.events().into_iter().filter(|event| event["task"] == id);
+        moved.filter_map(|event| event["data"]["to"].as_str().map(String::from)).collect()
+    }
+}
+
+const TEAM: [&str; 5] = ["architect", "code_developer", "project_manager", "assistant", "integrator"];
+
+#[test]
+fn the_team_takes_a_story_from_its_specification_to_a_merge_and_sends_back_what_does_not_hold() {
+    let script = r#"
+say() { printf '%s\n' "$1" > "$OODATCAA_RESULT_FILE"; }
+case $OODATCAA_ROLE in
+architect) mkdir -p docs/specs; echo spec > docs/specs/$OODATCAA_TASK_ID.md; say '{"outcome":"done","summary":"specified"}' ;;
+code_developer)
+    test -f docs/specs/$OODATCAA_TASK_ID.md || exit 9
+    if test -f work.txt; then echo fixed > work.txt; else echo first > work.txt; fi
+    say '{"outcome":"done","summary":"implemented"}' ;;
+project_manager)
+    if grep -q fixed work.txt; then
+        say '{"outcome":"done","summary":"verified","criteria":[{"criterion":1,"met":true,"evidence":"grep"}]}'
+    else
+        say '{"outcome":"needs_adapt","summary":"work.txt is not fixed"}'
+    fi ;;
+*) exit 9 ;;
+esac"#;
+    let mut scene = Scene::new(script, "[merge]\napproval = true\n");
+    scene.project.queue(json!([{"id": "US-048", "title": "The work is fixed", "status": "needs_plan",
+        "acceptance_criteria": ["work.txt says fixed"]}]));
+    scene.start("team", &TEAM);
+    eventually("a person is asked", || {
+        let inbox = scene.ctl(&["inbox", "--json"]);
+        String::from_utf8_lossy(&inbox.stdout).contains("US-048").then_some(())
+    });
+    assert_eq!(scene.project.status("US-048"), "ready_for_integrator", "{}", scene.project.diagnosis());
+    assert!(scene.ctl(&["approve", "US-048", "--yes"]).status.success());
+    scene.project.wait_for("US-048", "done");
+    let ways = [
+        "planning",
+        "ready",
+        "in_progress",
+        "awaiting_test",
+        "testing",
+        "ready",
+        "in_progress",
+        "awaiting_test",
+        "testing",
+        "ready_for_integrator",
+        "integrating",
+        "done",
+    ];
+    assert_eq!(scene.way("US-048"), ways);
+    let read = |name: &str| git(scene.project.root(), &["show", &format!("main:{name}")]);
+    assert_eq!((read("work.txt"), read("docs/specs/US-048.md")), ("fixed".into(), "spec".into()));
+    // What was sent back and mended counts as adapted once, so that it cannot go round for ever.
+    let adapted = scene.project.events_of("attempt.finished").into_iter().filter(|e| e["data"]["adapted"] == true);
+    assert_eq!(adapted.count(), 1);
+}
+
+#[test]
+fn a_bug_that_the_assistant_sees_goes_to_the_architect() {
+    let script = r#"cat > "$OODATCAA_RESULT_FILE" <<'END'
+{"outcome":"done","summary":"shown","tasks":[{"title":"No sound","type":"Bug","description":"silence"}]}
+END"#;
+    let mut scene = Scene::new(script, "");
+    scene.project.queue(json!([]));
+    assert!(scene.ctl(&["add", "Show the notifications", "--status", "needs_demo", "--id", "D1"]).status.success());
+    assert_eq!(scene.project.task("D1")["type"], "Demo");
+    scene.start("team", &["assistant"]);
+    scene.project.wait_for("D1", "done");
+    let bug: Value = scene.project.tasks().into_iter().find(|task| task["type"] == "Bug").expect("a task");
+    assert_eq!((&bug["status"], &bug["parent"]), (&json!("needs_plan"), &json!("D1")));
+}
+
+#[test]
+fn where_a_value_of_a_role_comes_from_a_preset_it_is_named() {
+    let scene = Scene::new("exit 0", "");
+    let shown = scene.ctl(&["config", "show", "--origin", "roles.project_manager"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("roles.project_manager.takes")).unwrap_or_default();
+    assert!(line.contains("awaiting_test") && line.trim_end().ends_with("preset team"), "{text}");
+}
