@@ -12,7 +12,7 @@ use oodatcaa_core::{Role, text::one_line};
 use oodatcaa_git::remotes;
 use oodatcaa_ops::{
     ErrorKind, Failure,
-    view::{ChosenView, CommandView, ConfigView, OriginView, SettingView, TrustView},
+    view::{ChosenView, CommandView, ConfigView, SettingView, TrustView},
 };
 
 /// Verbs of `config`.
@@ -78,14 +78,9 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
         return Err(Failure::new(ErrorKind::NotFound, message).hint("agentctl config show"));
     }
     if ctx.ui.json() {
-        let view = |setting: &&Setting| SettingView {
-            key: setting.key.clone(),
-            value: serde_json::to_value(&setting.value).unwrap_or_default(),
-            origin: origin(&setting.origin),
-        };
         ctx.ui.value(&ConfigView {
             trust: trust_word(loaded.trust),
-            settings: settings.iter().map(view).collect(),
+            settings: settings.iter().map(|setting| SettingView::from(*setting)).collect(),
             warnings: loaded.warnings.clone(),
             hints: loaded.hints.clone(),
         });
@@ -109,24 +104,12 @@ fn show(ctx: &Context, args: &ShowArgs) -> Done {
 }
 
 /// Names an origin for people: files of the project by their name in it.
-fn shown(origin: &Origin, layout: &Layout) -> String {
+pub(super) fn shown(origin: &Origin, layout: &Layout) -> String {
     match origin {
         Origin::File { path, line, .. } => {
             format!("{}:{line}", path.strip_prefix(layout.root()).unwrap_or(path).display())
         }
         other => other.to_string(),
-    }
-}
-
-fn origin(origin: &Origin) -> OriginView {
-    match origin {
-        Origin::Default => OriginView::Default,
-        Origin::Preset(name) => OriginView::Preset { name: (*name).into() },
-        Origin::File { path, line, column } => {
-            OriginView::File { path: path.to_string_lossy().into_owned(), line: *line, column: *column }
-        }
-        Origin::Env(name) => OriginView::Env { name: name.clone() },
-        Origin::Flag(name) => OriginView::Flag { name: name.clone() },
     }
 }
 

@@ -41,7 +41,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["status", "top", "report", "stats", "ls", "show", "why", "logs", "events"]),
     ("Decide", &["inbox", "approve", "reject", "answer"]),
     ("Work", &["add", "task", "run", "lease", "worktree", "gc"]),
-    ("Workers", &["fleet", "agent", "sandbox"]),
+    ("Workers", &["fleet", "role", "agent", "sandbox"]),
     ("Files", &["queue", "config"]),
     ("About", &["completions", "man", "version", "help"]),
 ];

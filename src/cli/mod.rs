@@ -41,6 +41,7 @@ mod logs;
 mod pool;
 mod queue;
 mod report;
+mod role;
 mod run;
 mod sandbox;
 mod shell;
@@ -145,6 +146,9 @@ commands! {
     /// The agent programs: which are there, what describes them, do they keep it
     #[command(subcommand)]
     Agent(agent::Verb) => agent::run;
+    /// The roles: which there are, what one is, and a new one
+    #[command(subcommand)]
+    Role(role::Verb) => role::run;
     /// What agents and gates can do: show it, explain a path, run something in it, try it
     #[command(subcommand)]
     Sandbox(sandbox::Verb) => sandbox::run;
@@ -198,6 +202,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("queue", &["validate", "schema"], &["repair"]),
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
+    ("role", &["list", "show"], &["add"]),
     ("sandbox", &["show", "explain", "run", "probe"], &["apparmor --install"]),
     ("config", &["show"], &["trust"]),
 ];

@@ -126,3 +126,62 @@ fn where_a_value_of_a_role_comes_from_a_preset_it_is_named() {
     let line = text.lines().find(|line| line.contains("roles.project_manager.takes")).unwrap_or_default();
     assert!(line.contains("awaiting_test") && line.trim_end().ends_with("preset team"), "{text}");
 }
+
+#[test]
+fn a_role_is_added_without_touching_another_byte_and_works_at_once() {
+    let scene = Scene::new(r#"echo '{"outcome":"done","summary":"looked"}' > "$OODATCAA_RESULT_FILE""#, "# mine\n");
+    let ctl = |args: &[&str]| scene.project.command("agentctl").args(args).output().expect("agentctl runs");
+    let config = scene.project.path(".oodatcaa/config.toml");
+    scene.project.queue(json!([{"id": "A", "title": "a", "status": "awaiting_review"}]));
+    let before = fs::read_to_string(&config).expect("there");
+    let add = ["role", "add", "reviewer", "--takes", "awaiting_review", "--done", "awaiting_test"];
+    let dry = ctl(&[&add[..], &["--dry-run"]].concat());
+    assert!(dry.status.success() && String::from_utf8_lossy(&dry.stderr).contains("nothing was written"), "{dry:?}");
+    assert_eq!(fs::read_to_string(&config).expect("there"), before);
+
+    let added = ctl(&[&add[..], &["--about", "Read the diff, and say what is wrong with it."]].concat());
+    let said = String::from_utf8_lossy(&added.stderr).into_owned();
+    assert!(added.status.success(), "{said}");
+    assert!(said.contains("no role sends tasks to `awaiting_review` yet") && said.contains("agentctl fleet start reviewer"), "{said}");
+    let table = "[roles.reviewer]\ntakes = \"awaiting_review\"\nworks = \"reviewer_works\"\ndone = \"awaiting_test\"\nfailed = \"needs_manual\"\n";
+    assert_eq!(fs::read_to_string(&config).expect("there"), format!("{before}\n{table}"));
+    let prompt = fs::read_to_string(scene.project.path(".oodatcaa/prompts/reviewer.md")).expect("there");
+    assert!(prompt.contains("Read the diff, and say what is wrong with it."), "{prompt}");
+
+    let shown = String::from_utf8(ctl(&["role", "show", "reviewer"]).stdout).expect("text");
+    for words in ["from\tthis configuration", "prompt\t.oodatcaa/prompts/reviewer.md", "config.toml:"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(scene.project.once("reviewer").status.success());
+    assert_eq!(scene.project.status("A"), "awaiting_test");
+}
+
+#[test]
+fn a_role_that_cannot_work_is_refused_and_nothing_is_written() {
+    let scene = Scene::new("exit 0", "");
+    scene.project.queue(json!([]));
+    let ctl = |args: &[&str]| scene.project.command("agentctl").args(args).output().expect("agentctl runs");
+    let config = scene.project.path(".oodatcaa/config.toml");
+    let before = fs::read_to_string(&config).expect("there");
+    let add = |name: &str, more: &[&str]| {
+        let said = ctl(&[&["role", "add", name], more].concat());
+        (said.status.code(), String::from_utf8_lossy(&said.stderr).into_owned())
+    };
+    for (name, more, code, words) in [
+        ("builder", &["--takes", "a", "--done", "done"][..], 5, "there is a role `builder` already"),
+        ("x", &["--takes", "a", "--works", "testing", "--done", "done"], 5, "roles `tester` and `x` both work as `testing`"),
+        ("x", &["--takes", "a", "--done", "seen"], 5, "tasks would stay there"),
+        ("x", &["--takes", "a", "--done", "a"], 5, "its own tasks again and again"),
+        ("x", &["--takes", "a", "--done", "done", "--gate", "ghost"], 4, "names the gate `ghost`, which is not defined"),
+        ("x", &["--takes", "a b", "--done", "done"], 4, "expected a status word"),
+        ("a/b", &["--takes", "a", "--done", "done"], 2, "the name `a/b`"),
+        ("human", &["--takes", "a", "--done", "done"], 5, "means somebody else"),
+        ("x", &["--takes", "a", "--done", "done", "--about", "{{ nothing }}"], 2, "there is no `nothing`"),
+    ] {
+        let (found, said) = add(name, more);
+        assert!(said.contains(words), "{name} {more:?}: {said}");
+        assert_eq!(found, Some(code), "{name} {more:?}: {said}");
+    }
+    assert_eq!(fs::read_to_string(&config).expect("there"), before);
+    assert!(!scene.project.path(".oodatcaa/prompts/x.md").exists());
+}

@@ -115,6 +115,11 @@ pub fn shipped(role: &Role) -> Option<&'static str> {
     }
 }
 
+/// Returns a template for a new role; `about` says what it is for.
+pub fn of_new_role(about: &str) -> String {
+    include_str!("prompts/new.md").replacen("ABOUT", about.trim(), 1)
+}
+
 /// Reads a template file.
 pub fn load(path: &Path) -> Result<String, PromptError> {
     let name = || path.display().to_string();

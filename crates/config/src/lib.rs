@@ -162,9 +162,14 @@ impl Config {
         Self::load_in(&World::of_process(), layout, overrides)
     }
 
+    /// Reads all layers as if the project's file held this text, and the user trusted the project.
+    pub fn would_load(world: &World, layout: &Layout, text: &str) -> Result<Loaded, ConfigError> {
+        load::load(&world.with(trust::TRUST_ALL, "1"), layout, &Overrides::default(), Some(text))
+    }
+
     /// Reads all layers in this environment.
     pub fn load_in(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
-        load::load(world, layout, overrides)
+        load::load(world, layout, overrides, None)
     }
 
     /// Returns the name of the agent that works for a role, whether or not it is defined.

@@ -20,7 +20,13 @@ use super::{
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::text::one_line;
 
-pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+/// Loads all layers; `instead` is taken for what the project's own file holds.
+pub(super) fn load(
+    world: &World,
+    layout: &Layout,
+    overrides: &Overrides,
+    instead: Option<&str>,
+) -> Result<Loaded, ConfigError> {
     let mut found = Findings::default();
     let mut users = Flat::new();
     if let Some(path) = world.user_config()
@@ -30,7 +36,7 @@ pub(super) fn load(world: &World, layout: &Layout, overrides: &Overrides) -> Res
     }
     let above = [layers::environment(world), overrides.0.clone()].map(|layer| checked(layer, &mut found));
 
-    let (project, fingerprint, refused) = project_files(layout)?;
+    let (project, fingerprint, refused) = project_files(layout, instead)?;
     let refused = refused.iter().map(|why| format!("an adapter of the project is not used: {}", one_line(why)));
     found.warnings.extend(refused);
     let commands = commands(&project);
@@ -97,8 +103,14 @@ fn leave_out_strangers(all: &mut Flat, world: &World, found: &mut Findings) {
 }
 
 /// Reads the project's files once, each a layer: what is hashed is what is used.
-fn project_files(layout: &Layout) -> Result<(Vec<Flat>, Fingerprint, Vec<String>), ConfigError> {
-    let config = layers::read(layout, &layout.config())?;
+fn project_files(
+    layout: &Layout,
+    instead: Option<&str>,
+) -> Result<(Vec<Flat>, Fingerprint, Vec<String>), ConfigError> {
+    let config = match instead {
+        Some(text) => Some(text.to_owned()),
+        None => layers::read(layout, &layout.config())?,
+    };
     let local = layers::read(layout, &layout.local_config())?;
     let (adapters, refused) = layers::adapters(layout);
     let fingerprint =

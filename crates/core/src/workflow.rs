@@ -170,6 +170,52 @@ impl Workflow {
         Ok(Self { rules, policy: Policy::default() })
     }
 
+    /// Tells what a further role would mean: the reason why it cannot work, or what is worth knowing of it.
+    pub fn admits(&self, rule: &RoleRule) -> Result<Vec<String>, BadWorkflow> {
+        let with = Self::new(self.rules.iter().chain([rule]).cloned().collect())?;
+        let (role, takes) = (&rule.role, &rule.takes);
+        let ways = [
+            ("done", Some(&rule.done)),
+            ("done_with_children", rule.done_with_children.as_ref()),
+            ("failed", Some(&rule.failed)),
+            ("replan", rule.replan.as_ref()),
+        ];
+        for (key, to) in ways.into_iter().filter_map(|(key, to)| Some((key, to?))) {
+            let why = match with.working(to) {
+                Some(other) => format!("which `{}` works in, and only its claim may set", other.role),
+                None if to == takes => "which it takes: it would have its own tasks again and again".into(),
+                None if !with.leads_on(to) => {
+                    "which no role takes and which ends nothing: tasks would stay there (needs_manual asks a human)".into()
+                }
+                None => continue,
+            };
+            return Err(BadWorkflow(format!("role `{role}` has `{key} = \"{to}\"`, {why}")));
+        }
+        let mut notes: Vec<String> = self
+            .taking(takes)
+            .map(|other| format!("`{takes}` is taken by `{}` as well: whoever comes first gets a task", other.role))
+            .collect();
+        let leads = |other: &RoleRule| {
+            let to = [Some(&other.done), Some(&other.failed), other.done_with_children.as_ref(), other.replan.as_ref()];
+            other.role != *role && to.contains(&Some(takes))
+        };
+        if !self.rules.iter().any(leads) && self.taking(takes).next().is_none() {
+            notes.push(format!(
+                "no role sends tasks to `{takes}` yet: set `done` of one to it, or add them there (agentctl add TITLE --status {takes})"
+            ));
+        }
+        Ok(notes)
+    }
+
+    /// Tells whether something comes of a task in this status: a role takes it, it has ended, or a human is asked.
+    fn leads_on(&self, status: &Status) -> bool {
+        let aside = [Status::BLOCKED, Status::NEEDS_MANUAL, Status::FAILED];
+        self.taking(status).next().is_some()
+            || status.is_finished()
+            || aside.contains(status)
+            || self.is_planned(status)
+    }
+
     /// Returns how many tasks a role may work on at once: what the queue says, within the policy.
     pub fn wip_limit(&self, queue: &Queue, role: &Role) -> u32 {
         queue.wip_limit(role).min(self.policy.most_at_once)
@@ -409,6 +455,38 @@ mod tests {
         assert_eq!(with(|rules| rules[4].done = Status::new("released")), words);
         let words = "tasks of all other types begin (`begins = [\"*\"]`) with both `planner` and `refiner`";
         assert_eq!(with(|rules| rules[3].duty.begins = vec!["*".into()]), words);
+    }
+
+    #[test]
+    fn a_further_role_that_cannot_work_is_refused_with_the_reason() {
+        let flow = Workflow::shipped();
+        let rule = |takes: &str, works: &str, done: &str, failed: &str| RoleRule {
+            role: Role::new("reviewer"),
+            takes: Status::new(takes),
+            works: Status::new(works),
+            done: Status::new(done),
+            failed: Status::new(failed),
+            done_with_children: None,
+            duty: Duty::default(),
+            ..flow.rules()[0].clone()
+        };
+        let why = |takes, works, done, failed| flow.admits(&rule(takes, works, done, failed)).map_err(|bad| bad.0);
+        let of_its_own = "roles `builder` and `reviewer` both work as `in_progress`; each role needs a working status of its own";
+        let nowhere = "role `reviewer` has `done = \"seen\"`, which no role takes and which ends nothing: tasks would stay there (needs_manual asks a human)";
+        let again = "role `reviewer` has `failed = \"a\"`, which it takes: it would have its own tasks again and again";
+        let claimed = "role `reviewer` has `done = \"testing\"`, which `tester` works in, and only its claim may set";
+        let alone = "no role sends tasks to `a` yet: set `done` of one to it, or add them there (agentctl add TITLE --status a)";
+        let both = "`awaiting_test` is taken by `tester` as well: whoever comes first gets a task";
+        for (made, said) in [
+            (why("a", "in_progress", "done", "needs_adapt"), Err(of_its_own)),
+            (why("a", "b", "seen", "needs_adapt"), Err(nowhere)),
+            (why("a", "b", "done", "a"), Err(again)),
+            (why("a", "b", "testing", "needs_adapt"), Err(claimed)),
+            (why("a", "b", "awaiting_test", "needs_manual"), Ok(vec![alone])),
+            (why("awaiting_test", "b", "ready_for_integrator", "needs_adapt"), Ok(vec![both])),
+        ] {
+            assert_eq!(made.as_ref().map(|all| all.iter().map(String::as_str).collect()).map_err(String::as_str), said);
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod project;
 mod read_model;
 mod repair;
 mod report;
+pub mod roles;
 pub mod runs;
 pub mod sandbox;
 pub mod stats;

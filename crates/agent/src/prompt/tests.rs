@@ -113,6 +113,15 @@ fn every_example_in_a_shipped_prompt_is_a_good_result() {
 }
 
 #[test]
+fn a_new_role_gets_a_prompt_that_renders_and_whose_examples_are_good_results() {
+    let (_dir, assignment, facts) = whole();
+    let prompt = render(&of_new_role("Read the diff, and say what is wrong.\n"), &assignment, &facts).expect("renders");
+    assert!(prompt.contains("## What to do\n\nRead the diff, and say what is wrong.\n\n1. "), "{prompt}");
+    let examples = prompt.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    assert_eq!(examples.map(|example| result::parse(example).expect("good")).count(), 4);
+}
+
+#[test]
 fn a_bare_task_makes_a_bare_prompt() {
     let dir = tempfile::tempdir().expect("a directory");
     let assignment = assignment(dir.path());

@@ -1,5 +1,6 @@
 //! The configuration and its trust.
 
+use oodatcaa_config::{Origin, Setting};
 use serde::Serialize;
 
 use serde_json::Value;
@@ -101,4 +102,28 @@ pub enum OriginView {
         /// Its name.
         name: String,
     },
+}
+
+impl From<&Origin> for OriginView {
+    fn from(origin: &Origin) -> Self {
+        match origin {
+            Origin::Default => Self::Default,
+            Origin::Preset(name) => Self::Preset { name: (*name).into() },
+            Origin::File { path, line, column } => {
+                Self::File { path: path.to_string_lossy().into_owned(), line: *line, column: *column }
+            }
+            Origin::Env(name) => Self::Env { name: name.clone() },
+            Origin::Flag(name) => Self::Flag { name: name.clone() },
+        }
+    }
+}
+
+impl From<&Setting> for SettingView {
+    fn from(setting: &Setting) -> Self {
+        Self {
+            key: setting.key.clone(),
+            value: serde_json::to_value(&setting.value).unwrap_or_default(),
+            origin: (&setting.origin).into(),
+        }
+    }
 }

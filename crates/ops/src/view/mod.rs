@@ -27,6 +27,7 @@ mod pool;
 mod program;
 mod queue;
 mod report;
+mod role;
 mod run;
 mod sandbox;
 mod stats;
@@ -46,6 +47,7 @@ pub use pool::{PoolState, PoolView};
 pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, ManView, VersionView, WrittenView};
 pub use queue::{MendView, ProblemView, RepairView, ValidationView};
 pub use report::{BudgetView, EndedView, LandedView, NextView, OddKind, OddView, ReportView, SpentView, TroubledView};
+pub use role::{RoleAddedView, RoleDetail, RoleEntry, RoleGateView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
 pub use stats::{BottleneckView, ClassView, GroupView, SlowView, SpreadView, StatsView};
@@ -67,7 +69,8 @@ pub fn schema() -> serde_json::Value {
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, ReportView, SandboxRunView, SandboxView, StatsView, StatusView,
+        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, ReportView, RoleAddedView,
+        RoleDetail, RoleEntry, SandboxRunView, SandboxView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );
