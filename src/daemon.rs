@@ -221,10 +221,13 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
             Err(failure) => missing.push((name, failure)),
         }
     }
-    if agents.is_empty() {
+    if agents.is_empty() && !rule.duty.agentless {
         return Err(missing.swap_remove(0).1);
     }
     confined(&config, role, &how, &agents)?;
+    if rule.duty.agentless {
+        agents.push(agent::nobody());
+    }
     let lacks: Vec<_> = missing.into_iter().map(|(name, failure)| (name.to_owned(), failure.sentence())).collect();
     let lacking = lacks.iter().map(|(name, why)| format!("warning: {why}; `{role}` works without `{name}`"));
     let warnings = loaded.warnings.iter().map(|warning| format!("warning: {warning}"));

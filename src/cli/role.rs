@@ -49,7 +49,7 @@ pub(super) struct Add {
     /// The status of a task when its agent asks for a new plan
     #[arg(long, value_name = "STATUS")]
     replan: Option<String>,
-    /// The agent that works [default: the fleet's]
+    /// The agent that works, or `none`: an attempt is its gates [default: the fleet's]
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
     /// A gate to run after its agent said done; may be repeated
@@ -106,7 +106,11 @@ fn list(ctx: &Context) -> Done {
 }
 
 fn agents(role: &RoleEntry) -> String {
-    if role.agents.is_empty() { "—".into() } else { role.agents.join(", ") }
+    match (role.agentless, role.agents.is_empty()) {
+        (true, _) => "none".into(),
+        (_, true) => "—".into(),
+        _ => role.agents.join(", "),
+    }
 }
 
 fn show(ctx: &Context, args: &Show) -> Done {
@@ -123,6 +127,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let replan = role.replan.as_ref().map(|status| format!("; for a new plan to {status}")).unwrap_or_default();
     let prompt = match view.prompt_source {
         "project" => view.prompt.clone(),
+        "none" => String::new(),
         "ships" => format!("the one that ships; yours would be {}", view.prompt),
         _ => format!("missing: write {}", view.prompt),
     };
@@ -136,7 +141,10 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("begins", view.begins.join(", ")),
         ("is for", duties.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word).collect::<Vec<_>>().join(", ")),
         ("prompt", prompt),
-        ("agents", agents(role)),
+        (
+            "agents",
+            if role.agentless { "none: an attempt is its gates, and costs nothing".into() } else { agents(role) },
+        ),
         ("at once", format!("{} (`wip_limits` of the queue file)", role.wip_limit)),
         ("gates", gates.collect::<Vec<_>>().join(", ")),
         ("sandbox", format!("{}; must be kept: {}", view.sandbox, view.require.join(", "))),

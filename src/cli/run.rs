@@ -136,7 +136,7 @@ fn show(ctx: &Context, args: &Show) -> Done {
         ("state", format!("{}{}", if attempt.simulated { "SIMULATED " } else { "" }, attempt.state)),
         ("role", attempt.role.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("try", attempt.attempt.map(|number| number.to_string()).unwrap_or_default()),
-        ("agent", text(&attempt.agent)),
+        ("agent", agent(attempt.agent.as_deref().unwrap_or_default())),
         ("owner", text(&attempt.owner)),
         ("started", moment(attempt.started_at)),
         ("ended", moment(attempt.ended_at)),
@@ -170,6 +170,11 @@ fn show(ctx: &Context, args: &Show) -> Done {
     let (run, task) = (&attempt.run, &attempt.task);
     ctx.ui.foot(&format!("agentctl logs {run} · agentctl logs {run} --stderr · agentctl events tail --task {task}"));
     Ok(exit::OK)
+}
+
+/// Names the agent that worked.
+fn agent(name: &str) -> String {
+    if name == "none" { "none: the attempt is its gates".into() } else { name.into() }
 }
 
 /// Says what it used up, as far as its program told.

@@ -106,7 +106,7 @@ esac"#;
 #[test]
 fn a_bug_that_the_assistant_sees_goes_to_the_architect() {
     let script = r#"cat > "$OODATCAA_RESULT_FILE" <<'END'
-{"outcome":"done","summary":"shown","tasks":[{"title":"No sound","type":"Bug","description":"silence"}]}
+{"outcome":"done","summary":"shown","tasks":[{"id":"D1-BUG1","title":"No sound","type":"Bug","description":"silence"}]}
 END"#;
     let mut scene = Scene::new(script, "");
     scene.project.queue(json!([]));
@@ -142,7 +142,10 @@ fn a_role_is_added_without_touching_another_byte_and_works_at_once() {
     let added = ctl(&[&add[..], &["--about", "Read the diff, and say what is wrong with it."]].concat());
     let said = String::from_utf8_lossy(&added.stderr).into_owned();
     assert!(added.status.success(), "{said}");
-    assert!(said.contains("no role sends tasks to `awaiting_review` yet") && said.contains("agentctl fleet start reviewer"), "{said}");
+    assert!(
+        said.contains("no role sends tasks to `awaiting_review` yet") && said.contains("agentctl fleet start reviewer"),
+        "{said}"
+    );
     let table = "[roles.reviewer]\ntakes = \"awaiting_review\"\nworks = \"reviewer_works\"\ndone = \"awaiting_test\"\nfailed = \"needs_manual\"\n";
     assert_eq!(fs::read_to_string(&config).expect("there"), format!("{before}\n{table}"));
     let prompt = fs::read_to_string(scene.project.path(".oodatcaa/prompts/reviewer.md")).expect("there");
@@ -169,11 +172,21 @@ fn a_role_that_cannot_work_is_refused_and_nothing_is_written() {
     };
     for (name, more, code, words) in [
         ("builder", &["--takes", "a", "--done", "done"][..], 5, "there is a role `builder` already"),
-        ("x", &["--takes", "a", "--works", "testing", "--done", "done"], 5, "roles `tester` and `x` both work as `testing`"),
+        (
+            "x",
+            &["--takes", "a", "--works", "testing", "--done", "done"],
+            5,
+            "roles `tester` and `x` both work as `testing`",
+        ),
         ("x", &["--takes", "a", "--done", "seen"], 5, "tasks would stay there"),
         ("x", &["--takes", "a", "--done", "a"], 5, "its own tasks again and again"),
-        ("x", &["--takes", "a", "--done", "done", "--gate", "ghost"], 4, "names the gate `ghost`, which is not defined"),
-        ("x", &["--takes", "a b", "--done", "done"], 4, "expected a status word"),
+        (
+            "x",
+            &["--takes", "a", "--done", "done", "--gate", "ghost"],
+            1,
+            "names the gate `ghost`, which is not defined",
+        ),
+        ("x", &["--takes", "a b", "--done", "done"], 1, "expected a status word"),
         ("a/b", &["--takes", "a", "--done", "done"], 2, "the name `a/b`"),
         ("human", &["--takes", "a", "--done", "done"], 5, "means somebody else"),
         ("x", &["--takes", "a", "--done", "done", "--about", "{{ nothing }}"], 2, "there is no `nothing`"),
@@ -184,4 +197,87 @@ fn a_role_that_cannot_work_is_refused_and_nothing_is_written() {
     }
     assert_eq!(fs::read_to_string(&config).expect("there"), before);
     assert!(!scene.project.path(".oodatcaa/prompts/x.md").exists());
+}
+
+#[test]
+fn a_role_without_an_agent_is_its_gates_and_costs_nothing() {
+    let script = r#"
+[ "$OODATCAA_ROLE" = builder ] || exit 9
+echo "$OODATCAA_TASK_ID" > work.txt
+[ "$OODATCAA_TASK_ID" = GOOD ] || echo TODO >> work.txt"#;
+    let mut scene = Scene::new(
+        script,
+        r#"[roles.builder]
+done = "awaiting_check"
+[roles.checker]
+takes = "awaiting_check"
+works = "checking"
+done = "awaiting_test"
+failed = "needs_adapt"
+agent = "none"
+gates = ["no-todo"]
+[budget.role]
+starts = 2
+[gates.no-todo]
+argv = ["sh", "-c", "touch seen; ! grep -n TODO work.txt"]"#,
+    );
+    let ctl = |scene: &Scene, args: &[&str]| {
+        let output = scene.project.command("agentctl").args(args).output().expect("agentctl runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let task = |id: &str| json!({"id": id, "title": id, "status": "ready"});
+    scene.project.queue(json!([task("GOOD"), task("BAD")]));
+    scene.start("sprint", &["builder"]);
+    for id in ["GOOD", "BAD"] {
+        scene.project.wait_for(id, "awaiting_check");
+    }
+    assert!(ctl(&scene, &["why", "GOOD"]).contains("runs its gates next, without an agent"));
+    scene.start("sprint", &["checker"]);
+    scene.project.wait_for("GOOD", "awaiting_test");
+    scene.project.wait_for("BAD", "needs_adapt");
+    let bad = scene.project.task("BAD");
+    let reason = bad["blocked_reason"].as_str().expect("a reason");
+    assert!(reason.contains("gate_failed: the gate `no-todo`") && reason.contains("TODO"), "{reason}");
+    // One start each: the builder's.
+    assert_eq!((&bad["starts"], &scene.project.task("GOOD")["starts"]), (&json!(1), &json!(1)));
+    let of_checker = |kind: &str| -> Vec<Value> {
+        scene.project.events_of(kind).into_iter().filter(|event| event["role"] == "checker").collect()
+    };
+    let claims = of_checker("lease.acquired");
+    assert!(claims.len() == 2 && claims.iter().all(|event| event["data"]["agentless"] == true), "{claims:?}");
+    let ended = of_checker("attempt.finished");
+    let classes: Vec<&Value> = ended.iter().map(|event| &event["data"]["class"]).collect();
+    assert!(
+        ended.len() == 2 && classes.contains(&&json!("gate_failed")) && classes.contains(&&Value::Null),
+        "{ended:?}"
+    );
+    assert!(ended.iter().all(|event| event["data"]["charged"].is_null()), "nothing is charged: {ended:?}");
+    // The red one is tried on the commit that the work began with as well.
+    let tried = of_checker("gate.finished").into_iter().filter(|event| event["data"]["tried"].is_null());
+    assert_eq!(tried.count(), 2);
+    let shown = ctl(&scene, &["run", "show", "GOOD"]);
+    for words in ["agent\tnone: the attempt is its gates", "gates\t✓ no-todo", "green are no-todo"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert!(ctl(&scene, &["role", "show", "checker"]).contains("none: an attempt is its gates, and costs nothing"));
+    assert!(ctl(&scene, &["doctor"]).contains("checker works without an agent, its gates are no-todo"));
+    assert!(!ctl(&scene, &["doctor"]).contains("checker.md"), "it needs no prompt");
+    // What a gate left lying about is no work of anybody's.
+    let branch = scene.project.task("GOOD")["branch"].as_str().expect("a branch").to_owned();
+    assert!(!git(scene.project.root(), &["ls-tree", "--name-only", &branch]).contains("seen"));
+}
+
+#[test]
+fn a_role_without_an_agent_that_could_prove_nothing_is_refused() {
+    let scene = Scene::new("exit 0", "[roles.tester]\nagent = \"none\"\n[agents.none]\nargv = [\"x\"]\n");
+    let said = scene.project.once("tester");
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    for part in [
+        "`roles.tester.agent` is `none`, and the role has no `gates`",
+        "`roles.tester.criteria` is true, which only an agent can keep",
+        "`agents.none` is the name that stands for no agent",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert_eq!(said.status.code(), Some(78));
 }

@@ -54,6 +54,11 @@ pub fn open(name: &str, config: &AgentConfig) -> Agent {
     Agent { name: name.into(), config, descriptor: described.ok().flatten().map(Arc::new), bad }
 }
 
+/// Returns what stands in an agent's place for roles that work without: nothing of it is ever executed.
+pub fn nobody() -> Agent {
+    Agent { name: "none".into(), config: AgentConfig::default(), descriptor: None, bad: None }
+}
+
 /// Checks that nobody else sets our variables.
 fn variables_are_theirs(config: &AgentConfig) -> Result<(), String> {
     let mut names = config.env.iter().chain(config.set.keys());

@@ -45,7 +45,7 @@ mod sim;
 pub mod stream;
 mod watcher;
 
-pub use agent::{Agent, BadAgent, open};
+pub use agent::{Agent, BadAgent, nobody, open};
 pub use environment::{environment, find_program};
 pub use observation::{Observation, Stream};
 pub use watcher::{Loop, Watcher};

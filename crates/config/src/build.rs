@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::{
-    AgentConfig, AgentKind, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, NamedCommand, Origin,
-    Preset, PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode, World,
+    AgentConfig, AgentKind, Commits, Config, Fault, Fetch, Fleet, GateConfig, MergeConfig, MergePolicy, NamedCommand,
+    Origin, Preset, PromptVia, RoleConfig, Setting, Trust, WorkspaceConfig, WorkspaceMode, World,
     fault::Findings,
     flat::{Flat, Values},
     form::Form,
-    keys,
+    keys::{self, NO_AGENT},
     kind::Kind,
     lookup,
     sandbox::Sandboxes,
@@ -99,7 +99,8 @@ pub(super) fn build(
             found.faults.push(values.fault(path, format!("names the {what} `{name}`, which is not defined; {more}")));
         }
     };
-    refer(&["fleet", "agent"], "agent", fleet.agent.as_slice());
+    let of_fleet = fleet.agent.as_ref().filter(|name| *name != NO_AGENT);
+    refer(&["fleet", "agent"], "agent", of_fleet.map_or(&[], std::slice::from_ref));
     refer(&["merge", "after"], "gate", &merge.after);
     let (mut roles, mut on_retry) = (BTreeMap::new(), BTreeMap::new());
     for (name, _) in values.table(&["roles"]) {
@@ -107,7 +108,9 @@ pub(super) fn build(
         refer(&["roles", name, "agents"], "agent", &config.agents);
         refer(&["roles", name, "on_retry", "agent"], "agent", &config.on_retry);
         refer(&["roles", name, "gates"], "gate", &config.gates);
-        if config.agents.is_empty() {
+        if is_agentless(&values, name) {
+            config.agent = None;
+        } else if config.agents.is_empty() {
             refer(&["roles", name, "agent"], "agent", config.agent.as_slice());
             config.agents.extend(config.agent.take().or_else(|| fleet.agent.clone()));
         }
@@ -121,6 +124,16 @@ pub(super) fn build(
             on_retry.insert(Role::new(name.as_str()), OnRetry { only, agents: config.on_retry.clone() });
         }
         roles.insert(Role::new(name.as_str()), config);
+    }
+    for (role, config) in roles.iter().filter(|(role, _)| is_agentless(&values, role.as_str())) {
+        check_agentless(&values, role.as_str(), config, found);
+    }
+    if fleet.agent.as_deref() == Some(NO_AGENT) {
+        let message = "is `none`, which is for single roles: agent = \"none\" in [roles.NAME]".into();
+        found.faults.push(values.fault(&["fleet", "agent"], message));
+    }
+    if agents.contains_key(NO_AGENT) {
+        found.faults.push(values.fault(&["agents", NO_AGENT], "is the name that stands for no agent".into()));
     }
 
     let mut workspace = WorkspaceConfig::read(&values, &["workspace"]);
@@ -192,6 +205,33 @@ fn agent(
     agent
 }
 
+/// Tells whether a role works without an agent.
+fn is_agentless(values: &Values<'_>, role: &str) -> bool {
+    values.text(&["roles", role, "agent"]).as_deref() == Some(NO_AGENT)
+}
+
+/// Notes what a role without an agent cannot keep.
+fn check_agentless(values: &Values<'_>, role: &str, config: &RoleConfig, found: &mut Findings) {
+    let merges: bool = values.take(&["roles", role], "merges", Kind::Flag, None);
+    let at = |key: &'static str| ["roles", role, key];
+    let mut fault = |key, message: String| found.faults.push(values.fault(&at(key), message));
+    if config.gates.is_empty() && !merges {
+        fault("agent", "is `none`, and the role has no `gates`: an attempt would prove nothing".into());
+    }
+    let asked = [("require_result", config.require_result), ("criteria", config.criteria), ("change", config.change)];
+    for (key, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+        fault(key, "is true, which only an agent can keep, and `agent` is `none`; set it to false".into());
+    }
+    if config.commits == Commits::Always {
+        fault("commits", "is `always`, and without an agent nothing is changed that could be kept".into());
+    }
+    for (key, names) in [("agents", &config.agents), ("on_retry", &config.on_retry)] {
+        if !names.is_empty() {
+            fault(key, format!("names {}, and `agent` is `none`", names.join(", ")));
+        }
+    }
+}
+
 /// Returns the workflow: the preset's roles in their order, then the project's own by name.
 fn workflow(values: &Values<'_>, preset: Preset, found: &mut Findings) -> Workflow {
     let shipped = Workflow::shipped();
@@ -227,6 +267,7 @@ fn workflow(values: &Values<'_>, preset: Preset, found: &mut Findings) -> Workfl
                 builds: values.take(&["roles", name], "builds", Kind::Flag, None),
                 begins: values.take(&["roles", name], "begins", Kind::List(Form::Any), None),
                 kind: values.text(&["roles", name, "type"]),
+                agentless: is_agentless(values, name),
             },
         });
     }

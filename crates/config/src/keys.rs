@@ -84,6 +84,9 @@ section! {
         /// quickly as ever, then each waits twice as long as the one before. A merge is no start, and neither is one
         /// that a provider's used-up quota turned away (these are left out up to the same number).
         starts: Count(1), Smaller = 12;
+        /// Attempts on one task of roles without an agent (`agent = "none"`), in all of them together. They cost nothing, and
+        /// must end all the same.
+        checks: Count(1), Smaller = 50;
         /// The depth to which planners may plan: a task's children are the first generation.
         generations: Count(0), Smaller = 3;
         /// Children, and theirs, that planners may make of one task.
@@ -342,7 +345,8 @@ section! {
 section! {
     /// `[roles.NAME]`, without what stands in the workflow's table.
     pub struct RoleConfig = "roles.*" {
-        /// The agent that works; empty for the one of `[fleet]`.
+        /// The agent that works; empty for the one of `[fleet]`. `none` for a role without an agent: an attempt is its gates,
+        /// it costs nothing and is no start of an agent.
         agent: Option<String>, Maybe(Form::Agent), Ignored = "";
         /// Agents in order, in place of `agent`: the next works while the quota of those before it is used up.
         agents: Vec<String>, List(Form::Agent), Ignored = [];
@@ -507,6 +511,9 @@ words! {
         Skip = "skip",
     }
 }
+
+/// The name that stands for no agent.
+pub(crate) const NO_AGENT: &str = "none";
 
 /// The tables in the order in which people read them.
 pub(crate) const SECTIONS: &[Section] = &[

@@ -177,6 +177,11 @@ impl Config {
         self.roles.get(role).and_then(|role| role.agent.as_deref())
     }
 
+    /// Tells whether a role works without an agent.
+    pub fn works_alone(&self, role: &Role) -> bool {
+        self.workflow.rule(role).is_some_and(|rule| rule.duty.agentless)
+    }
+
     /// Returns the roles by name, in the order of the table.
     pub fn role_names(&self) -> Vec<String> {
         self.workflow.rules().iter().map(|rule| rule.role.to_string()).collect()
@@ -212,8 +217,12 @@ impl Loaded {
         found.ok_or_else(|| self.untrusted(format!("the agent `{name}`")))
     }
 
-    /// Returns all agents that work for a role, the preferred one first, those for what has failed last; never empty.
+    /// Returns all agents that work for a role, the preferred one first, those for what has failed last; none only of a
+    /// role that works without.
     pub fn agents(&self, role: &Role) -> Result<Vec<(&str, &AgentConfig)>, ConfigError> {
+        if self.config.works_alone(role) {
+            return Ok(Vec::new());
+        }
         let mut found = vec![self.agent(role)?];
         let config = self.config.roles.get(role);
         for name in config.into_iter().flat_map(|config| config.agents.iter().chain(&config.on_retry)) {

@@ -96,17 +96,17 @@ fn leave_out_strangers(all: &mut Flat, world: &World, found: &mut Findings) {
         let mut said = all.iter().filter(|(path, _)| is_of_it(path)).map(|(_, (_, origin))| origin);
         if said.all(|origin| matches!(origin, Origin::File { path, .. } if *path == users)) {
             let (other, ours) = (other.as_str(), preset.as_str());
-            found.hints.push(format!("{}: `roles.{role}` is of the preset `{other}`, and this project's is `{ours}`", users.display()));
+            found.hints.push(format!(
+                "{}: `roles.{role}` is of the preset `{other}`, and this project's is `{ours}`",
+                users.display()
+            ));
             all.retain(|path, _| !is_of_it(path));
         }
     }
 }
 
 /// Reads the project's files once, each a layer: what is hashed is what is used.
-fn project_files(
-    layout: &Layout,
-    instead: Option<&str>,
-) -> Result<(Vec<Flat>, Fingerprint, Vec<String>), ConfigError> {
+fn project_files(layout: &Layout, instead: Option<&str>) -> Result<(Vec<Flat>, Fingerprint, Vec<String>), ConfigError> {
     let config = match instead {
         Some(text) => Some(text.to_owned()),
         None => layers::read(layout, &layout.config())?,

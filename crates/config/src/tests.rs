@@ -568,7 +568,10 @@ fn a_team_hands_a_task_from_role_to_role_as_its_preset_says() {
         ]
     );
     let builds = |name: &str| flow.builds(flow.rule(&Role::new(name)).expect("there"));
-    assert_eq!(["architect", "code_developer", "project_manager", "assistant"].map(builds), [false, true, false, false]);
+    assert_eq!(
+        ["architect", "code_developer", "project_manager", "assistant"].map(builds),
+        [false, true, false, false]
+    );
     // Who sends back sends to whoever builds, and that is no role that only mends.
     assert!(!flow.adapts(flow.building().expect("there")));
 }
@@ -579,7 +582,8 @@ fn a_role_of_another_preset_is_left_out_where_the_user_speaks_of_it_and_refused_
     let place = Scene::new().user(users).project("[fleet]\npreset = \"team\"\n").var("OODATCAA_TRUST_PROJECT", "1");
     let loaded = place.load().expect("the user's other projects have builders");
     assert!(!loaded.config.role_names().contains(&"builder".into()));
-    let hint = "~/home/.config/oodatcaa/config.toml: `roles.builder` is of the preset `sprint`, and this project's is `team`";
+    let hint =
+        "~/home/.config/oodatcaa/config.toml: `roles.builder` is of the preset `sprint`, and this project's is `team`";
     assert_eq!(loaded.hints.iter().map(|hint| place.short(hint)).collect::<Vec<_>>(), [hint]);
     let wrong = place.project("[fleet]\npreset = \"team\"\n[roles.tester]\ncriteria = false\n").faults();
     let words = "is missing; expected a status word; `tester` is of the preset `sprint`, and `fleet.preset` is `team`";

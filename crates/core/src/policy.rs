@@ -70,6 +70,8 @@ impl Default for Policy {
 pub struct Bounds {
     /// Starts of agents for one task before a human is asked; 12.
     pub starts: u32,
+    /// Attempts on one task of roles without an agent before a human is asked; 50.
+    pub checks: u32,
     /// The depth to which planners may plan: children are the first generation; 3.
     pub generations: u32,
     /// Children, and theirs, that planners may make of one task; 30.
@@ -83,7 +85,14 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         let retry = outcome::Retry::default();
-        Self { starts: 12, generations: 3, children: 30, backoff: retry.backoff, backoff_max: retry.backoff_max }
+        Self {
+            starts: 12,
+            checks: 50,
+            generations: 3,
+            children: 30,
+            backoff: retry.backoff,
+            backoff_max: retry.backoff_max,
+        }
     }
 }
 

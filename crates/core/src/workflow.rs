@@ -44,6 +44,8 @@ pub struct Duty {
     pub begins: Vec<String>,
     /// The type of a task that is added in the status that it takes.
     pub kind: Option<String>,
+    /// It works without an agent: an attempt is its gates.
+    pub agentless: bool,
 }
 
 impl Duty {
@@ -185,7 +187,8 @@ impl Workflow {
                 Some(other) => format!("which `{}` works in, and only its claim may set", other.role),
                 None if to == takes => "which it takes: it would have its own tasks again and again".into(),
                 None if !with.leads_on(to) => {
-                    "which no role takes and which ends nothing: tasks would stay there (needs_manual asks a human)".into()
+                    "which no role takes and which ends nothing: tasks would stay there (needs_manual asks a human)"
+                        .into()
                 }
                 None => continue,
             };
@@ -235,6 +238,11 @@ impl Workflow {
     /// Tells whether a role would merge the task's branch, so that no agent is started.
     pub fn merges(&self, rule: &RoleRule, task: &crate::Task) -> bool {
         self.policy.merges && rule.duty.merges && task.branch.is_some()
+    }
+
+    /// Tells whether an attempt of a role on a task starts an agent: not where it merges, and not where it is its gates.
+    pub fn starts_agent(&self, rule: &RoleRule, task: &crate::Task) -> bool {
+        !rule.duty.agentless && !self.merges(rule, task)
     }
 
     /// Returns the row of the role that merges.
@@ -471,7 +479,8 @@ mod tests {
             ..flow.rules()[0].clone()
         };
         let why = |takes, works, done, failed| flow.admits(&rule(takes, works, done, failed)).map_err(|bad| bad.0);
-        let of_its_own = "roles `builder` and `reviewer` both work as `in_progress`; each role needs a working status of its own";
+        let of_its_own =
+            "roles `builder` and `reviewer` both work as `in_progress`; each role needs a working status of its own";
         let nowhere = "role `reviewer` has `done = \"seen\"`, which no role takes and which ends nothing: tasks would stay there (needs_manual asks a human)";
         let again = "role `reviewer` has `failed = \"a\"`, which it takes: it would have its own tasks again and again";
         let claimed = "role `reviewer` has `done = \"testing\"`, which `tester` works in, and only its claim may set";

@@ -38,7 +38,7 @@ impl Project {
     /// Reports what happened since a time, worst first.
     pub fn report(&self, reading: &Reading, since: DateTime<Utc>) -> Result<ReportView, Failure> {
         let model = ReadModel::new(&reading.snapshot, self.workflow());
-        let builds = model.workflow.rules().iter().find(|rule| rule.takes == Status::READY);
+        let builds = model.workflow.building();
         let mut told = Told::since(since, builds.map(|rule| rule.role.clone()));
         self.store()?.replay(0, &mut |event| told.take(&event))?;
         self.beside(&model, reading, told)

@@ -59,7 +59,12 @@ impl Wanted {
             failed: self.failed.as_deref().map_or(Status::NEEDS_MANUAL, status),
             replan: self.replan.as_deref().map(status),
             ttl: Duration::from_secs(45 * 60),
-            duty: Duty { builds: self.builds, begins: self.begins.clone(), ..Duty::default() },
+            duty: Duty {
+                builds: self.builds,
+                begins: self.begins.clone(),
+                agentless: self.agent.as_deref() == Some("none"),
+                ..Duty::default()
+            },
         }
     }
 
@@ -122,6 +127,7 @@ impl Project {
             begins: rule.duty.begins.clone(),
             gates: own.gates.iter().map(gate).collect(),
             prompt_source: match (path.symlink_metadata().is_ok(), prompt::shipped(&rule.role)) {
+                _ if rule.duty.agentless => "none",
                 (true, _) => "project",
                 (false, Some(_)) => "ships",
                 (false, None) => "missing",
@@ -136,7 +142,7 @@ impl Project {
     /// Adds a role: its table at the end of the project's configuration, whose every other byte stays, and its prompt,
     /// unless there is one.
     pub fn add_role(&self, wanted: &Wanted, dry_run: bool) -> Result<RoleAddedView, Failure> {
-        let (layout, loaded) = (self.layout()?, self.loaded()?);
+        let layout = self.layout()?;
         let rule = wanted.rule();
         let name = one_line(&wanted.name);
         if let Err(bad) = TaskId::parse(&wanted.name) {
@@ -145,16 +151,20 @@ impl Project {
         if TAKEN.contains(&wanted.name.as_str()) {
             return Err(refused(format!("`{name}` is no name for a role: it means somebody else already")));
         }
-        if loaded.config.workflow.rule(&rule.role).is_some() {
-            let hint = format!("look at it: agentctl role show {name}; change it in [roles.{name}] of .oodatcaa/config.toml");
+        let path = layout.config();
+        let old = files::read_text(layout.root(), &path, LARGEST)?;
+        // What the project says is looked at whole, also before somebody has trusted its last change.
+        let world = World::of_process();
+        let whole = Config::would_load(&world, layout, old.as_deref().unwrap_or_default())?.config;
+        if whole.workflow.rule(&rule.role).is_some() {
+            let hint =
+                format!("look at it: agentctl role show {name}; change it in [roles.{name}] of .oodatcaa/config.toml");
             return Err(refused(format!("there is a role `{name}` already")).hint(hint));
         }
-        let mut notes = loaded.config.workflow.admits(&rule).map_err(|bad| {
+        let mut notes = whole.workflow.admits(&rule).map_err(|bad| {
             refused(format!("it cannot work: {bad}")).hint("which statuses are whose: agentctl role list")
         })?;
 
-        let path = layout.config();
-        let old = files::read_text(layout.root(), &path, LARGEST)?;
         let table = wanted.table(&rule);
         let before = old.as_deref().unwrap_or_default();
         let gap = match before {
@@ -163,10 +173,12 @@ impl Project {
             _ => "\n\n",
         };
         let text = format!("{before}{gap}{table}");
-        Config::would_load(&World::of_process(), layout, &text)?;
+        Config::would_load(&world, layout, &text)?;
 
         let at = layout.prompt(&rule.role);
-        let new_prompt = at.symlink_metadata().is_err().then(|| {
+        // Nobody reads one of a role without an agent.
+        let is_read = !rule.duty.agentless;
+        let new_prompt = (is_read && at.symlink_metadata().is_err()).then(|| {
             let about = wanted.about.clone().unwrap_or_else(|| format!("Do what this task asks of the role `{name}`."));
             prompt::of_new_role(&about)
         });
@@ -175,7 +187,7 @@ impl Project {
             let example = example::assignment(&rule, layout.root(), &run);
             prompt::render(template, &example, &prompt::PromptFacts::default())
                 .map_err(|error| Failure::new(ErrorKind::Usage, format!("failed to {error}")))?;
-        } else {
+        } else if is_read {
             notes.push(format!("{} is there already and stays as it is", self.shown(&at)?));
         }
         let mut files = vec![WrittenView { path: self.shown(&path)?, what: format!("[roles.{name}] at its end") }];
@@ -191,7 +203,7 @@ impl Project {
             next.push(format!("$EDITOR {}", quoted(Path::new(&self.shown(&at)?))));
         }
         // A project that was trusted is trusted as it was before this.
-        if World::of_process().var(trust::TRUST_ALL) != Some("1") {
+        if world.var(trust::TRUST_ALL) != Some("1") {
             next.push("agentctl config trust".into());
         }
         next.push(format!("agentctl fleet start {name}"));
@@ -216,6 +228,7 @@ fn entry(loaded: &Loaded, queue: &Queue, rule: &RoleRule) -> RoleEntry {
         done_with_children: rule.done_with_children.clone(),
         failed: rule.failed.clone(),
         replan: rule.replan.clone(),
+        agentless: rule.duty.agentless,
         agents: config.roles.get(&rule.role).map(|role| role.agents.clone()).unwrap_or_default(),
         wip_limit: config.workflow.wip_limit(queue, &rule.role),
     }

@@ -75,7 +75,7 @@ pub(crate) fn merge(run: &mut Run, workspace: &Workspace, baseline: Option<&Base
     if let Err(error) = files::make_dir(layout.root(), &run.assignment.run_dir) {
         return Err(Outcome::failed(Class::AgentCrashed, format!("cannot write the attempt's directory: {error}")));
     }
-    run.note_merge();
+    run.note_without_agent("merge");
     let merged = merge_batch(run, baseline, &into, &request, &config.merge.after);
     if !matches!(merged, Ok((Ok(_), _))) {
         if let Ok((Err(MergeError::NotApproved { found, .. }), _)) = &merged {

@@ -35,6 +35,8 @@ impl Prepared {
         let layout = &shared.setup.layout;
         let (leaves, commits) = (shared.agent(&run.lease().by).leaves(), run.commits());
         let merges = run.assignment.rule.duty.merges;
+        // Nothing of ours works in a repository of its own there.
+        let has_agent = !merges && !run.assignment.rule.duty.agentless;
         let prepared = run.beside(|| {
             let mut workspace = Workspace::prepare(layout, config, &task, token, &run_dir, &stop)?;
             if workspace.mode() == Mode::Shared {
@@ -64,7 +66,7 @@ impl Prepared {
         let commit = if merges { target.clone() } else { workspace.fork_commit().map_err(wrong)? };
         let baseline = commit.zip(MergeDirs::of(&workspace)).map(|(commit, dirs)| Baseline { commit, dirs, target });
         // Last: from here on until it is taken in, only the agent's git works in the worktree.
-        if !merges {
+        if has_agent {
             run.own_git = run.beside(|| workspace.hand_out(layout, config)).map_err(wrong)?;
         }
         Ok(Self { workspace: Some(workspace), baseline, saved })

@@ -84,9 +84,27 @@ fn prove(run: &mut Run, prepared: Prepared) -> Proved {
             let reason = format!("there is no repository here in which its branch `{branch}` could be merged");
             (Outcome::Blocked { reason }, None)
         }
+        _ if rule.duty.agentless => (check(run, &prepared), None),
         _ => (work(run, &prepared), None),
     };
     Proved { outcome, workspace: prepared.workspace, landed }
+}
+
+/// Runs the gates of a role that works without an agent: its attempt is nothing else.
+fn check(run: &mut Run, prepared: &Prepared) -> Outcome {
+    if !run.is_still_mine() {
+        return Outcome::failed(Class::Superseded, "its task was taken over before its gates were run");
+    }
+    run.note_without_agent("none");
+    let names = gate::names(&run.shared, &run.assignment.task);
+    let passed = || match names.as_slice() {
+        [] => "no agent works here, there was no branch to merge, and no gate to run".to_owned(),
+        names => format!("without an agent: green are {}", names.join(", ")),
+    };
+    match evidence::check(run, prepared.baseline.as_ref()) {
+        Ok(()) => Outcome::Done { summary: passed(), tasks: Vec::new() },
+        Err(outcome) => outcome,
+    }
 }
 
 /// Has the agent work, and asks for the proof of what it says.

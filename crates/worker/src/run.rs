@@ -129,6 +129,9 @@ impl Run {
 
     /// Tells whether what the role changes in a worktree becomes commits of the task's branch.
     pub(crate) fn commits(&self) -> bool {
+        if self.assignment.rule.duty.agentless {
+            return false;
+        }
         match self.shared.setup.role.commits {
             Commits::Always => true,
             Commits::Never => false,
@@ -150,9 +153,9 @@ impl Run {
         }
     }
 
-    /// Journals that a merge has started, which runs no agent.
-    pub(crate) fn note_merge(&mut self) {
-        self.note_start_as(&self.started(std::process::id(), "merge", None));
+    /// Journals the start of what runs no agent: a `merge`, or gates alone.
+    pub(crate) fn note_without_agent(&mut self, what: &str) {
+        self.note_start_as(&self.started(std::process::id(), what, None));
     }
 
     fn started(&self, pid: u32, by: &str, at: Option<String>) -> EventDraft {

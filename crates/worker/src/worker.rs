@@ -162,8 +162,11 @@ impl Worker {
             lacks: setup.lacks.iter().map(|(name, why)| (name.clone(), why.as_str().into())).collect(),
             ..payload::Worker::default()
         }));
-        let (queue, names) = (setup.layout.queue(), names.join("`, then `"));
-        log::info!("{} watches {} with the agent `{names}`", shared.role(), queue.display());
+        let with = match setup.rule.duty.agentless {
+            true => "without an agent".to_owned(),
+            false => format!("with the agent `{}`", names.join("`, then `")),
+        };
+        log::info!("{} watches {} {with}", shared.role(), setup.layout.queue().display());
     }
 
     /// Works until it is told to stop; `ready` is called once the worker watches the queue.

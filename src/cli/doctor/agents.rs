@@ -33,6 +33,12 @@ pub(super) fn check(report: &mut Report<'_>) {
     for rule in loaded.config.workflow.rules() {
         let role = rule.role.as_str();
         match loaded.agents(&rule.role) {
+            Ok(_) if rule.duty.agentless => {
+                let gates = loaded.config.roles.get(&rule.role).map(|config| config.gates.join(", "));
+                let gates = gates.filter(|gates| !gates.is_empty()).map(|gates| format!(", its gates are {gates}"));
+                let what = format!("{role} works without an agent{}", gates.unwrap_or_default());
+                report.good("agent", what);
+            }
             Ok(chain) => {
                 let lacks = |agent: &AgentConfig| {
                     unresolved(context, agent).is_some() || missing(context, agent, &path).is_some()
@@ -132,7 +138,7 @@ pub(super) fn prompts(report: &mut Report<'_>) {
     let id = TaskId::parse("EXAMPLE").expect("a good id");
     let run = context.layout.run(&id, &RunName::of(Token(1)));
     let mut good = 0;
-    for rule in loaded.config.workflow.rules() {
+    for rule in loaded.config.workflow.rules().iter().filter(|rule| !rule.duty.agentless) {
         let path = context.layout.prompt(&rule.role);
         let rendered = match prompt::load(&path) {
             Err(prompt::PromptError::Missing(_)) if prompt::shipped(&rule.role).is_some() => Ok(()),

@@ -166,7 +166,12 @@ fn under(head: &str, lines: &[String]) -> Vec<String> {
 }
 
 fn next(ui: &Ui, loaded: &Loaded, plan: &Plan, problems: bool) {
-    let no_agent = loaded.config.workflow.rules().iter().any(|rule| loaded.config.agent_name(&rule.role).is_none());
+    let no_agent = loaded
+        .config
+        .workflow
+        .rules()
+        .iter()
+        .any(|rule| !rule.duty.agentless && loaded.config.agent_name(&rule.role).is_none());
     let lines = [
         (problems, "agentctl queue validate"),
         (no_agent, "install an agent program, e.g.: npm install -g @anthropic-ai/claude-code"),

@@ -90,7 +90,8 @@ pub(super) fn plan(
     if !is_missing(&layout.config()) {
         let there = Config::load_in(world, layout, &Overrides::default())?.config.fleet.preset;
         if let Some(preset) = preset.filter(|preset| *preset != there.as_str()) {
-            let message = format!("config.toml is there and stays as it is; its roles are those of `{}`", there.as_str());
+            let message =
+                format!("config.toml is there and stays as it is; its roles are those of `{}`", there.as_str());
             let hint = format!("write into its [fleet], and look at its tables [roles.*]: preset = \"{preset}\"");
             return Err(Failure::new(ErrorKind::Refused, message).hint(hint));
         }
@@ -105,7 +106,7 @@ pub(super) fn plan(
         let queue = text::queue(&before.workflow);
         plan.file(layout, layout.queue(), "an empty queue, WIP 1 in every role".into(), queue);
     }
-    for rule in before.workflow.rules() {
+    for rule in before.workflow.rules().iter().filter(|rule| !rule.duty.agentless) {
         let path = layout.prompt(&rule.role);
         if let (true, Some(content)) = (is_missing(&path), prompt::shipped(&rule.role)) {
             plan.file(layout, path, "prompt template, yours to change".into(), content.into());

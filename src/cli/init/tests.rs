@@ -140,7 +140,9 @@ fn a_team_is_set_up_with_its_own_roles_prompts_and_limits() {
     let queue: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(scene.layout().queue()).expect("there")).expect("JSON");
     assert_eq!((&queue["wip_limits"]["architect"], &queue["wip_limits"]["builder"]), (&1.into(), &().into()));
-    assert!(scene.layout().prompt(&Role::new("assistant")).is_file() && !scene.layout().prompt(&Role::BUILDER).exists());
+    assert!(
+        scene.layout().prompt(&Role::new("assistant")).is_file() && !scene.layout().prompt(&Role::BUILDER).exists()
+    );
     let text = scene.talk.text();
     assert!(text.contains("leaves code_developer, project_manager or integrator"), "{text}");
 

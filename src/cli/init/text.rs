@@ -19,7 +19,7 @@ pub(super) fn config(agent: Option<&str>, known: Option<&Known>, found: &Found, 
     let gated = gated(before);
     let role = |rule: &RoleRule| {
         let name = rule.role.as_str();
-        json!({ "name": name, "gated": gated.contains(&name) })
+        json!({ "name": name, "gated": gated.contains(&name), "answers": !rule.duty.agentless })
     };
     let roles: Vec<_> = before.workflow.rules().iter().map(role).collect();
     let articled: Vec<String> = gated.iter().map(|name| format!("{} {name}", article(name))).collect();

@@ -9,7 +9,8 @@ use oodatcaa_core::{RoleRule, Workflow};
 fn shipped_roles() -> Vec<RoleRule> {
     let sprint = Workflow::shipped();
     let names = Preset::ALL.into_iter().flat_map(Preset::role_names).map(Role::new);
-    let rule = |role: Role| sprint.rule(&role).cloned().unwrap_or_else(|| RoleRule { role, ..sprint.rules()[0].clone() });
+    let rule =
+        |role: Role| sprint.rule(&role).cloned().unwrap_or_else(|| RoleRule { role, ..sprint.rules()[0].clone() });
     names.map(rule).collect()
 }
 
@@ -118,7 +119,8 @@ fn a_new_role_gets_a_prompt_that_renders_and_whose_examples_are_good_results() {
     let prompt = render(&of_new_role("Read the diff, and say what is wrong.\n"), &assignment, &facts).expect("renders");
     assert!(prompt.contains("## What to do\n\nRead the diff, and say what is wrong.\n\n1. "), "{prompt}");
     let examples = prompt.split("```json\n").skip(1).filter_map(|rest| rest.split("\n```").next());
-    assert_eq!(examples.map(|example| result::parse(example).expect("good")).count(), 4);
+    let read: Result<Vec<_>, _> = examples.map(result::parse).collect();
+    assert_eq!(read.expect("good results").len(), 4);
 }
 
 #[test]

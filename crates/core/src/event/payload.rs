@@ -77,6 +77,8 @@ payloads! {
         origin: Option<String>,
         /// It merges, and starts no agent.
         merge: bool,
+        /// It is its gates, and starts no agent.
+        agentless: bool,
         /// It is told after a crash, by what was found.
         rebuilt: bool,
     };

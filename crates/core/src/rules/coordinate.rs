@@ -2,8 +2,8 @@
 //! move on, counters are put right. What a human must decide is reported elsewhere, never guessed.
 
 use crate::{
-    ChangeSet, Edit, Member, Queue, Snapshot, Status, Task, Workflow, claim::leased, decision, event::Actor, landing,
-    text, time::stamp,
+    ChangeSet, Edit, Member, Queue, RoleRule, Snapshot, Status, Task, Workflow, claim::leased, decision, event::Actor,
+    landing, text, time::stamp,
 };
 
 /// Returns everything that can be coordinated now, as one change set.
@@ -75,17 +75,25 @@ fn advance_parents(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
 fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     let bounds = &workflow.policy().bounds;
     let edits = snapshot.queue.tasks().filter_map(|task| {
-        let starts = snapshot.starts(task, bounds);
-        let mut takers = workflow.taking(&task.status).peekable();
-        let goes_on = starts < bounds.starts || takers.peek().is_none();
-        if goes_on || takers.any(|rule| workflow.merges(rule, task)) || is_leased(snapshot, task) {
+        let (starts, checks) = (snapshot.starts(task, bounds), snapshot.checks(task));
+        let takers = || workflow.taking(&task.status);
+        // What some role may still do goes on.
+        let may = |rule: &RoleRule| match rule.duty.agentless {
+            true => checks < bounds.checks,
+            false => starts < bounds.starts,
+        };
+        let goes_on = takers().next().is_none() || takers().any(|rule| workflow.merges(rule, task) || may(rule));
+        if goes_on || is_leased(snapshot, task) {
             return None;
         }
+        let spent = match takers().all(|rule| rule.duty.agentless) {
+            true => format!("roles without an agent tried it {checks} times"),
+            false => format!("its agents were started {starts} times"),
+        };
         let last = snapshot.history.task(&task.id).and_then(|known| known.failures.last());
         let last = task.blocked_reason.as_deref().or(last.map(|(_, reason)| reason.as_str()));
         let last = last.map(|words| format!("; the last problem: {words}")).unwrap_or_default();
-        let reason =
-            format!("its agents were started {starts} times, which is the limit, and it is still not done{last}");
+        let reason = format!("{spent}, which is the limit, and it is still not done{last}");
         let edit = Edit::by(Actor::Policy("bounds".into())).to(&Status::NEEDS_MANUAL);
         Some((task, edit.blocked(&text::cut(&reason, 2_000))))
     });

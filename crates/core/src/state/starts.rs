@@ -27,7 +27,9 @@ pub(crate) struct Count {
     pub(crate) starts: u32,
     /// Those of them that the provider turned away: its pool waits for that, and asks seldom.
     pub(crate) turned_away: u32,
-    /// The last of them.
+    /// Attempts of roles without an agent, since then as well.
+    pub(crate) checks: u32,
+    /// The last start.
     pub(crate) last: Option<DateTime<Utc>>,
     /// Tasks that planners made of it, in all generations, since a human last allowed more.
     children: u32,
@@ -61,6 +63,7 @@ pub struct Starts {
 /// The meaning of an event for the count of starts.
 enum Says<'a> {
     Started(Option<&'a String>),
+    Checked(Option<&'a String>),
     TurnedAway,
     Planned(TaskId),
     Allowed,
@@ -70,7 +73,9 @@ enum Says<'a> {
 fn says(event: &Event) -> Option<Says<'_>> {
     match event.data() {
         // A merge is no start of an agent.
-        Data::LeaseAcquired(claimed) => (!claimed.merge).then_some(Says::Started(claimed.origin.as_ref())),
+        Data::LeaseAcquired(Claimed { merge: true, .. }) => None,
+        Data::LeaseAcquired(claimed) if claimed.agentless => Some(Says::Checked(claimed.origin.as_ref())),
+        Data::LeaseAcquired(claimed) => Some(Says::Started(claimed.origin.as_ref())),
         Data::AttemptFinished(ended) => {
             let limited = ended.known_class().is_some_and(|class| class.policy() == Policy::Quota);
             (limited || ended.turned_away).then_some(Says::TurnedAway)
@@ -101,7 +106,8 @@ pub fn kept(event: &Event) -> Option<Event> {
         | Data::AttemptFinished(Ended { rebuilt: true, .. })
         | Data::TaskMoved(TaskChange { rebuilt: true, .. }) => return None,
         Data::LeaseAcquired(claimed) => {
-            Data::LeaseAcquired(Claimed { origin: claimed.origin.clone(), ..Claimed::default() })
+            let (origin, agentless) = (claimed.origin.clone(), claimed.agentless);
+            Data::LeaseAcquired(Claimed { origin, agentless, ..Claimed::default() })
         }
         Data::AttemptFinished(ended) => {
             let (class, turned_away) = (ended.class.clone(), ended.turned_away);
@@ -120,16 +126,14 @@ impl Starts {
     pub(super) fn apply(&mut self, event: &Event) {
         let (Some(says), Some(id)) = (says(event), &event.task) else { return };
         match says {
+            Says::Checked(origin) => {
+                let count = self.begun(id, origin);
+                count.checks = count.checks.saturating_add(1);
+            }
             Says::Started(origin) => {
-                let count = self.tasks.entry(id.clone()).or_default();
-                if let Some(origin) = origin {
-                    if count.is_of_another(|| origin.clone()) {
-                        *count = Count::default();
-                    }
-                    origin.clone_into(&mut count.origin);
-                }
+                let count = self.begun(id, origin);
                 count.starts = count.starts.saturating_add(1);
-                (count.last, count.ended) = (Some(event.time), false);
+                count.last = Some(event.time);
                 // What is simulated costs nobody anything.
                 if !event.simulated {
                     self.on_day(event);
@@ -148,11 +152,24 @@ impl Starts {
             Says::Allowed => {
                 let root = self.family(id).0;
                 let count = self.tasks.entry(id.clone()).or_default();
-                (count.starts, count.turned_away, count.last) = (0, 0, None);
+                (count.starts, count.turned_away, count.checks, count.last) = (0, 0, 0, None);
                 self.tasks.entry(root).or_default().children = 0;
             }
             Says::Ended => self.tasks.entry(id.clone()).or_default().ended = true,
         }
+    }
+
+    /// Returns the count of a task of which one more attempt begins.
+    fn begun(&mut self, id: &TaskId, origin: Option<&String>) -> &mut Count {
+        let count = self.tasks.entry(id.clone()).or_default();
+        if let Some(origin) = origin {
+            if count.is_of_another(|| origin.clone()) {
+                *count = Count::default();
+            }
+            origin.clone_into(&mut count.origin);
+        }
+        count.ended = false;
+        count
     }
 
     fn on_day(&mut self, event: &Event) {

@@ -176,6 +176,11 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
             let next = format!("agentctl task retry {id} (allows as many again)");
             why("bounds", format!("its agents were started {starts} times, {limit}"), next).needs_act_on(id)
         }
+        Some(Obstacle::Checked(checks)) => {
+            let limit = "which is the limit; the next worker that looks asks you";
+            let next = format!("agentctl task retry {id} (allows as many again)");
+            why("bounds", format!("roles without an agent tried it {checks} times, {limit}"), next).needs_act_on(id)
+        }
         Some(Obstacle::Paced(time, starts)) => {
             let limit = workflow.policy().bounds.starts;
             let sentence = format!(
@@ -236,10 +241,10 @@ fn after_conflicts(snapshot: &Snapshot, task: &Task) -> String {
 
 fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     let (role, snapshot) = (&rule.role, seen.snapshot);
-    if let Some(stop) = budget::of_role_stop(snapshot, seen.workflow, role) {
+    if let Some(stop) = budget::of_role_stop(snapshot, seen.workflow, role).filter(|_| !rule.duty.agentless) {
         return used_up(&stop);
     }
-    let known = snapshot.history.roles.get(role).filter(|_| !seen.workflow.merges(rule, task));
+    let known = snapshot.history.roles.get(role).filter(|_| seen.workflow.starts_agent(rule, task));
     let pools = known.map(|known| known.pools.as_slice()).unwrap_or_default();
     if let Some(limited) = pool::limited(snapshot, pools.iter().map(String::as_str)) {
         let left = limited.until.map(|until| (until - snapshot.now.wall).to_std().unwrap_or_default());
@@ -265,6 +270,10 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
     let room = usize::try_from(limit - wip).unwrap_or(usize::MAX);
     let next = format!("agentctl fleet start {role} (if none runs)");
     match ahead {
+        n if n < room && rule.duty.agentless => {
+            let sentence = format!("it is claimable; a worker of `{role}` runs its gates next, without an agent");
+            why("ready", sentence, next)
+        }
         n if n < room => why("ready", format!("it is claimable; a worker of `{role}` takes it next"), next),
         1 => why("ready", format!("it is claimable, 1 task is before it in the order of `{role}`"), next),
         n => why("ready", format!("it is claimable, {n} tasks are before it in the order of `{role}`"), next),

@@ -22,6 +22,8 @@ views! {
         pub failed: Status,
         /// The status when its agent asks for a new plan, where that is another than `failed`.
         pub replan: Option<Status>,
+        /// True if it works without an agent: its attempts are its gates.
+        pub agentless: bool,
         /// The agents that work, the preferred one first.
         pub agents: Vec<String>,
         /// How many tasks it may work on at once.
@@ -42,7 +44,7 @@ views! {
         pub gates: Vec<RoleGateView>,
         /// The file of its prompt.
         pub prompt: String,
-        /// `project`, `ships` (there is no such file, ours is used) or `missing`.
+        /// `project`, `ships` (there is no such file, ours is used), `missing`, or `none` of a role without an agent.
         pub prompt_source: &'static str,
         /// `auto`, `landlock` or `off`: how its agent is confined.
         pub sandbox: &'static str,

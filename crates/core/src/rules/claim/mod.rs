@@ -73,6 +73,8 @@ pub enum Obstacle {
     Budget(Stop),
     /// Its agents were started as often as is allowed.
     Spent(u32),
+    /// Roles without an agent tried it as often as is allowed.
+    Checked(u32),
     /// Not yet.
     NotBefore(DateTime<Utc>),
     /// Its agents were started so often that the next start waits, however the last one ended.
@@ -98,9 +100,14 @@ pub fn obstacle(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task:
         .or_else(|| other().map(Obstacle::OtherRole))
         .or_else(|| waits().map(Obstacle::Waits))
         .or_else(|| decision::hold(snapshot, workflow, &rule.role, task).map(Obstacle::Decision))
-        .or_else(|| budget::of_task_stop(snapshot, workflow, task).map(Obstacle::Budget))
+        .or_else(|| spends(rule).and_then(|()| budget::of_task_stop(snapshot, workflow, task)).map(Obstacle::Budget))
         .or_else(|| of_starts(snapshot, workflow, rule, task))
         .or_else(|| later().map(Obstacle::NotBefore))
+}
+
+/// Tells whether an attempt of a role spends anything: without an agent it does not.
+fn spends(rule: &RoleRule) -> Option<()> {
+    (!rule.duty.agentless).then_some(())
 }
 
 /// Tells how the starts of a task's agents hold it: for good at the bound, and before it for longer and longer.
@@ -108,6 +115,10 @@ fn of_starts(snapshot: &Snapshot, workflow: &Workflow, rule: &RoleRule, task: &T
     let bounds = &workflow.policy().bounds;
     if workflow.merges(rule, task) {
         return None;
+    }
+    if rule.duty.agentless {
+        let checks = snapshot.checks(task);
+        return (checks >= bounds.checks).then_some(Obstacle::Checked(checks));
     }
     let starts = snapshot.starts(task, bounds);
     if starts >= bounds.starts {
@@ -173,12 +184,12 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
             .min();
         return Err(Idle::Waiting { tasks: tasks.len(), until });
     };
-    if let Some(stop) = budget::of_role_stop(snapshot, workflow, &rule.role) {
+    if let Some(stop) = spends(rule).and_then(|()| budget::of_role_stop(snapshot, workflow, &rule.role)) {
         return Err(Idle::Budget(stop));
     }
     let (offer, probe) = match me.agents.first() {
         // No agent is asked, so no quota holds a merge, and nothing is tried by it.
-        Some(first) if workflow.merges(rule, task) => (first, false),
+        Some(first) if !workflow.starts_agent(rule, task) => (first, false),
         _ => {
             let chain = pool::chain(snapshot, workflow, rule, task, &me.agents);
             pool::choose(snapshot, &chain).map_err(Idle::Limited)?
@@ -208,14 +219,16 @@ fn take(
     };
     let mut changes = ChangeSet::none();
     changes.leases.push(LeaseChange::Take(lease.clone()));
-    let claimed = Claimed { origin: Some(task.origin()), merge, ..Claimed::from(&lease) };
+    let starts_agent = workflow.starts_agent(&me.rule, task);
+    let agentless = !merge && !starts_agent;
+    let claimed = Claimed { origin: Some(task.origin()), merge, agentless, ..Claimed::from(&lease) };
     changes.event(EventDraft::of(&lease, Data::LeaseAcquired(claimed)));
     let starts = snapshot.starts(task, &workflow.policy().bounds).saturating_add(1);
     let edit = Edit::by_attempt(&lease)
         .to(&me.rule.works)
         .set(Member::Agent, lease.role.as_str())
         .set(Member::Lease, lease.in_queue())
-        .set_if(!merge, Member::Starts, starts)
+        .set_if(starts_agent, Member::Starts, starts)
         .set_if(task.not_before.is_some(), Member::NotBefore, Value::Null);
     changes.change(&snapshot.now, task, edit);
     (changes, lease)

@@ -80,7 +80,8 @@ pub(super) fn judge(case: Case<'_>, outcome: &Outcome, makes_children: bool) -> 
         Outcome::Waits { reason } => {
             let waits = snapshot.history.task(&task.id).map_or(0, |known| known.waits) + 1;
             // No agent was started: what it found in the way came before that. A merge starts none anyway.
-            let turned_away = !workflow.merges(rule, task) && snapshot.spares_another(task, &workflow.policy().bounds);
+            let turned_away =
+                workflow.starts_agent(rule, task) && snapshot.spares_another(task, &workflow.policy().bounds);
             Verdict { not_before: after(retry.wait(waits, seed)), turned_away, ..Verdict::held(&rule.takes, reason) }
         }
         Outcome::Failed { class, reason, retry_at } => {
@@ -100,6 +101,10 @@ pub(super) fn judge(case: Case<'_>, outcome: &Outcome, makes_children: bool) -> 
                 Policy::Transient if streak <= retry.transient => {
                     let wait = retry_at.or_else(|| after(retry.wait(streak, seed)));
                     Verdict { transient: true, not_before: wait, ..again }
+                }
+                // Nothing would be different the next time: a red gate is what such a role has to say of a task.
+                Policy::Work if rule.duty.agentless && *class == Class::GateFailed => {
+                    Verdict::held(&rule.failed, format!("{class}: {reason}"))
                 }
                 Policy::Transient | Policy::Context | Policy::Work => {
                     let attempts = task.attempts.saturating_add(1);

@@ -27,9 +27,14 @@ impl Snapshot {
         told.fold(task.starts, u32::max)
     }
 
+    /// Returns how often roles without an agent tried a task since a human last allowed more.
+    pub fn checks(&self, task: &Task) -> u32 {
+        self.counts(task).map(|count| count.checks).max().unwrap_or_default()
+    }
+
     /// Tells whether there is a count for a human to take back.
     pub(super) fn has_counted(&self, task: &Task) -> bool {
-        let is_told = || self.counts(task).any(|count| count.starts > 0);
+        let is_told = || self.counts(task).any(|count| count.starts > 0 || count.checks > 0);
         task.starts > 0 || is_told() || self.planned(&self.family(&task.id).0) > 0
     }
 

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    ChangeSet, Class, Data, EventDraft, Holder, Lease, Member, Now, Outcome, Queue, QueueLease, Role, Status, Token,
-    Workflow,
+    ChangeSet, Class, Data, Duty, EventDraft, Holder, Lease, Member, Now, Outcome, Queue, QueueLease, Role, RoleRule,
+    Status, Token, Workflow,
     claim::{self},
     coordinate,
     event::Actor,
@@ -24,6 +24,7 @@ use crate::{
 };
 
 const BOUNDS: Bounds = Bounds {
+    checks: 3,
     starts: 4,
     generations: 2,
     children: 5,
@@ -470,4 +471,56 @@ fn a_claim_says_in_the_queue_how_often_agents_were_started() {
     Arc::make_mut(&mut before.queue).edit(&id("B"), |task| task.starts = 2);
     let (changes, lease) = claim::decide(&before, &flow(), &claimant(&Role::BUILDER)).expect("a claim");
     assert_eq!((changes.edits[0].set[&Member::Starts].clone(), lease.token), (json!(3), Token(1)));
+}
+
+#[test]
+fn what_goes_round_between_roles_without_an_agent_ends_and_is_no_start_of_any() {
+    let rule = |name: &str, takes: &str, done: &str, failed: &str| RoleRule {
+        role: Role::new(name),
+        takes: Status::new(takes),
+        works: Status::new(format!("{name}_works")),
+        done: Status::new(done),
+        done_with_children: None,
+        failed: Status::new(failed),
+        duty: Duty { agentless: true, ..Duty::default() },
+        ..claimant(&Role::PLANNER).rule
+    };
+    let rules = vec![rule("one", "first", "second", "first"), rule("two", "second", "done", "first")];
+    let spent = Budgets { day: Limits { starts: Some(1), ..Limits::default() }, ..Budgets::default() };
+    let policy = Policy { bounds: BOUNDS, budgets: spent, ..Policy::default() };
+    let flow = Workflow::new(rules).expect("a workflow").under(policy);
+    let mut now = snapshot(vec![task("A", Status::new("first"))]);
+    let red = Outcome::failed(Class::GateFailed, "the gate `lint` ended with exit status 1");
+    let mut ways = Vec::new();
+    for (rule, outcome) in
+        flow.rules().iter().zip([Outcome::Done { summary: String::new(), tasks: vec![] }, red]).cycle()
+    {
+        let me = claim::Claimant { rule: rule.clone(), ..claimant(&Role::PLANNER) };
+        let Ok((changes, lease)) = claim::decide(&now, &flow, &me) else { break };
+        now = now.after(&changes);
+        now = now.after(&settle::decide(&now, &flow, &lease, &outcome, &retry(), &Ended::default()));
+        ways.push(now.queue.get(&id("A")).expect("there").status.to_string());
+        now.now.wall += chrono::Duration::seconds(1);
+        assert!(ways.len() < 10, "it ends");
+    }
+    // A red gate is the role's answer: it is not tried three times, and nothing is charged.
+    assert_eq!(ways, ["second", "first", "second"]);
+    let seen = now.queue.get(&id("A")).expect("there");
+    assert_eq!((now.checks(seen), now.starts(seen, &BOUNDS), seen.starts, seen.attempts), (3, 0, 0, 0));
+    let why = crate::tests::explain(&now, &flow, seen);
+    assert!(why.sentence.contains("roles without an agent tried it 3 times, which is the limit"), "{why:?}");
+    now = now.after(&coordinate::decide(&now, &flow));
+    let seen = now.queue.get(&id("A")).expect("there");
+    assert_eq!(seen.status, Status::NEEDS_MANUAL);
+    assert!(
+        seen.blocked_reason
+            .as_deref()
+            .is_some_and(|reason| reason.starts_with("roles without an agent tried it 3 times"))
+    );
+    let again = manual::retry(&now, &flow, &id("A"), Some(&Status::new("first")), &Actor::Human("me".into()));
+    let verb = again.expect("may be tried again").events.into_iter().find_map(|event| match event.data {
+        Data::TaskMoved(moved) => moved.verb,
+        _ => None,
+    });
+    assert!(verb.is_some_and(|verb| crate::seal::starts_anew(&verb)), "which takes the count back");
 }
