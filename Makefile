@@ -101,6 +101,26 @@ agents-restart: ## Stop the workers and start them again
 agents-status: ## Which workers run, since when, and where their logs are
 	@$(agentctl) fleet status --backend $(BACKEND) $(ROLES)
 
+.PHONY: sprint-status
+sprint-status: ## How the sprint stands, and SPRINT_STATUS.json (PROJECT=DIR)
+	@$(agentctl) sprint status --write
+
+.PHONY: sprint-complete
+sprint-complete: ## Complete the sprint: archive, retrospective, log, tag (FORCE=1, DRY_RUN=1)
+	@$(agentctl) sprint complete $(if $(FORCE),--force) $(if $(DRY_RUN),--dry-run)
+
+.PHONY: sprint-new
+sprint-new: ## Begin the next sprint; open tasks go on (FORCE=1 asks nothing, DRY_RUN=1, GOAL="…")
+	@$(agentctl) sprint new --rollover $(if $(FORCE),--yes) $(if $(DRY_RUN),--dry-run) $(if $(GOAL),--goal '$(GOAL)')
+
+.PHONY: log-rotate
+log-rotate: ## Move the old part of long logs to the archive (DRY_RUN=1)
+	@$(agentctl) sprint rotate $(if $(DRY_RUN),--dry-run)
+
+.PHONY: log-status
+log-status: ## How long the logs are, and what would be rotated
+	@$(agentctl) sprint rotate --dry-run
+
 .PHONY: install-services
 install-services: ## Install the workers as systemd units of this user (PROJECT=DIR)
 	@systemd/install-services.sh '$(PROJECT)'

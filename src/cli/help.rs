@@ -31,6 +31,7 @@ const TOPICS: &[(&str, &str, &str)] = &[
     ("roles", "the kinds of work and how to add one", include_str!("help/roles.txt")),
     ("agents", "which program does the work", include_str!("help/agents.txt")),
     ("config", "layers of configuration", include_str!("help/config.txt")),
+    ("sprint", "how a sprint stands, ends, and the next begins", include_str!("help/sprint.txt")),
     ("sandbox", "what agents and gates can do, and what keeps them from more", include_str!("help/sandbox.txt")),
     ("security", "trust, secrets, hostile text", include_str!("help/security.txt")),
 ];
@@ -40,7 +41,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["init", "demo", "doctor"]),
     ("Look", &["status", "top", "report", "stats", "ls", "show", "why", "logs", "events"]),
     ("Decide", &["inbox", "approve", "reject", "answer"]),
-    ("Work", &["add", "task", "run", "lease", "worktree", "gc"]),
+    ("Work", &["add", "task", "run", "sprint", "lease", "worktree", "gc"]),
     ("Workers", &["fleet", "role", "agent", "sandbox"]),
     ("Files", &["queue", "config"]),
     ("About", &["completions", "man", "version", "help"]),

@@ -47,6 +47,7 @@ mod sandbox;
 mod shell;
 mod show;
 mod since;
+mod sprint;
 mod stats;
 mod status;
 mod task;
@@ -140,6 +141,9 @@ commands! {
     /// Check and mend the queue file
     #[command(subcommand)]
     Queue(queue::Verb) => queue::run;
+    /// The sprint: how it stands, complete it, begin the next, rotate its logs
+    #[command(subcommand)]
+    Sprint(sprint::Verb) => sprint::run;
     /// The journal
     #[command(subcommand)]
     Events(events::Verb) => events::run;
@@ -200,6 +204,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("lease", &["list"], &["release"]),
     ("worktree", &["list", "path", "open"], &["prune", "rm"]),
     ("queue", &["validate", "schema"], &["repair"]),
+    ("sprint", &["report"], &["status --write", "new", "complete", "close", "rotate", "render"]),
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
     ("role", &["list", "show"], &["add"]),

@@ -159,6 +159,7 @@ every_command_runs! {
     every_command_of_queue_file_runs: "docs/queue-file.md",
     every_command_of_roles_runs: "docs/roles.md",
     every_command_of_the_sandbox_runs: "docs/sandbox.md",
+    every_command_of_sprints_runs: "docs/sprints.md",
     every_command_of_troubleshooting_runs: "docs/troubleshooting.md",
 }
 

@@ -40,6 +40,7 @@ mod sandbox;
 mod screens;
 mod security;
 mod sentences;
+mod sprint;
 mod stats;
 mod storm;
 mod support;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     Data, EventDraft, Lease, Member, Now, Role, RunName, Status, Task, TaskId,
     event::{Actor, payload::TaskChange},
+    sprint::Head,
     time::stamp,
 };
 
@@ -117,6 +118,12 @@ pub struct ChangeSet {
     pub edits: Vec<TaskEdit>,
     /// Tasks to add.
     pub add: Vec<NewTask>,
+    /// Entries of `tasks` that leave the queue, with the subtasks inside them.
+    pub remove: Vec<TaskId>,
+    /// Members of the file outside of its tasks to set.
+    pub head: BTreeMap<Head, Value>,
+    /// The number of the sprint under which the queue, as it was before these changes, is archived.
+    pub archive: Option<u64>,
     /// `metadata` counters to put right, by their key.
     pub counters: BTreeMap<String, u64>,
     /// Changes to leases.
@@ -150,7 +157,11 @@ impl ChangeSet {
 
     /// Tells whether the queue file has to be written.
     pub fn touches_queue(&self) -> bool {
-        !(self.edits.is_empty() && self.add.is_empty() && self.counters.is_empty())
+        !(self.edits.is_empty()
+            && self.add.is_empty()
+            && self.remove.is_empty()
+            && self.head.is_empty()
+            && self.counters.is_empty())
     }
 
     /// Sets one member of a task; the last word of a change set on a member counts.
@@ -225,6 +236,9 @@ impl ChangeSet {
             }
         }
         self.add.extend(later.add);
+        self.remove.extend(later.remove);
+        self.head.extend(later.head);
+        self.archive = later.archive.or(self.archive);
         self.counters.extend(later.counters);
         self.leases.extend(later.leases);
         self.events.extend(later.events);

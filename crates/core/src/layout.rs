@@ -79,6 +79,22 @@ impl Layout {
         self.runs().join(task.as_str()).join(name.as_str())
     }
 
+    /// Returns the directory of what is kept of a sprint that is over.
+    pub fn sprint_archive(&self, sprint: u64) -> PathBuf {
+        self.archive().join(format!("sprint_{sprint}"))
+    }
+
+    /// Returns what is kept of the queue of a sprint; further versions of it have a number from 2.
+    pub fn final_queue(&self, sprint: u64, version: u32) -> PathBuf {
+        let more = if version > 1 { format!("_{version:03}") } else { String::new() };
+        self.sprint_archive(sprint).join(format!("SPRINT_{sprint}_FINAL{more}.json"))
+    }
+
+    /// Returns the retrospective of a sprint.
+    pub fn retrospective(&self, sprint: u64) -> PathBuf {
+        self.work().join(format!("SPRINT_{sprint}_RETROSPECTIVE.md"))
+    }
+
     /// Returns the lease of a task.
     pub fn lease(&self, task: &TaskId) -> PathBuf {
         self.leases().join(format!("{task}.json"))
@@ -122,6 +138,28 @@ places! {
     queue = work / "SPRINT_QUEUE.json";
     /// Returns the journal.
     journal = work / "events.jsonl";
+    /// Returns what programs of the old fleet read of the sprint; written where somebody asks for it.
+    sprint_status = work / "SPRINT_STATUS.json";
+    /// Returns the directory of what is kept of sprints that are over.
+    archive = work / "archive";
+    /// Returns the directory of the reports on tasks.
+    reports = work / "reports";
+    /// Returns the log of the sprint, for people.
+    sprint_log = work / "SPRINT_LOG.md";
+    /// Returns the log of what agents did, for people.
+    agent_log = work / "AGENT_LOG.md";
+    /// Returns the plan of the sprint, for people.
+    sprint_plan = work / "SPRINT_PLAN.md";
+    /// Returns the index of the reports.
+    reports_index = work / "AGENT_REPORTS.md";
+    /// Returns the project's objective.
+    objective = mark / "objectives/OBJECTIVE.md";
+    /// Returns the goals of its sprints, for people.
+    sprint_goal = mark / "objectives/SPRINT_GOAL.md";
+    /// Returns the index of what was archived.
+    archive_index = root / "ARCHIVE_INDEX.md";
+    /// Returns what was rotated when.
+    rotation_stats = root / "ROTATION_STATS.md";
     /// Returns the project's configuration.
     config = mark / "config.toml";
     /// Returns the configuration of this checkout only.

@@ -36,6 +36,7 @@ pub mod queue;
 mod rules;
 pub mod seal;
 mod snapshot;
+pub mod sprint;
 pub mod state;
 mod status;
 pub mod task;
@@ -55,7 +56,9 @@ pub use lease::{ForeignLease, Holder, Lease, LeaseRecord, LeaseState, Owner};
 pub use member::Member;
 pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
-pub use rules::{budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, settle};
+pub use rules::{
+    budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, settle, succession,
+};
 pub use snapshot::{Beside, Snapshot};
 pub use state::History;
 pub use status::{Role, Status};

@@ -42,6 +42,7 @@ words! {
         Dependencies = "dependencies", Author: "The tasks that must be done before it.";
         DependsOn = "depends_on", Author: "The other spelling of the same.";
         Complexity = "complexity", Author: "`S`, `M` or `L`.";
+        ObjectiveLink = "objective_link", Author: "What of the sprint's goal it is for.";
         Role = "role", People: "The only role that may take it.";
         Gates = "gates", People: "Gates beside its role's.";
         ExitGates = "exit_gates", People: "Statements that must hold.";
@@ -95,6 +96,7 @@ impl Task {
             (Member::Dependencies, Some(self.dependencies.as_slice().into())),
             (Member::Parent, text(&self.parent)),
             (Member::Complexity, text(&self.complexity)),
+            (Member::ObjectiveLink, text(&self.objective_link)),
             (Member::Description, text(&self.description)),
             (Member::AcceptanceCriteria, Some(self.acceptance_criteria.as_slice().into())),
             (Member::Gates, list(&self.gates)),
@@ -141,6 +143,8 @@ impl Task {
             Member::Source => self.source = text(),
             Member::Parent => self.parent = text(),
             Member::CreatedAt => self.created_at = text(),
+            Member::ObjectiveLink => self.objective_link = text(),
+            Member::CompletedAt => self.completed_at = time(),
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
 //! All tasks together: lookup, dependencies, families, counts, and what is wrong.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Role, Status, Task, TaskId,
     cycles::{self, Cycles},
+    sprint::Sprint,
 };
 
 /// Something wrong with a queue that does not stop the rest of it from working.
@@ -87,8 +88,8 @@ pub struct Queue {
     pub wip_limits: BTreeMap<String, u32>,
     /// The `metadata.*_tasks` counters that exist; `None` where the value is not a count.
     pub counters: BTreeMap<String, Option<u64>>,
-    /// The sprint's name or number, for people.
-    pub sprint: Option<String>,
+    /// The sprint that it is the queue of.
+    pub sprint: Sprint,
     /// The problems found when the file was read.
     pub problems: Vec<Problem>,
 }
@@ -124,6 +125,22 @@ impl Queue {
         Arc::make_mut(&mut self.index).insert(task.id.clone(), place);
         self.tasks.push(task);
         true
+    }
+
+    /// Takes entries of `tasks` out, with the subtasks inside them.
+    pub(crate) fn remove(&mut self, ids: &[TaskId]) {
+        let (ids, mut goes): (HashSet<&TaskId>, _) = (ids.iter().collect(), false);
+        let mut kept = std::mem::take(&mut self.tasks);
+        kept.retain(|task| {
+            // Subtasks follow the entry that they stand in.
+            goes = if task.nested { goes } else { ids.contains(&task.id) };
+            !goes
+        });
+        self.forget();
+        self.index = Arc::default();
+        for task in kept {
+            self.push(task);
+        }
     }
 
     /// Returns all tasks in file order, subtasks after their parent.
@@ -344,6 +361,17 @@ mod tests {
         }
         let queue = Queue::of(tasks);
         assert!(matches!(waits(&queue, "T4999"), Waits::On(..)));
+    }
+
+    #[test]
+    fn an_entry_goes_with_the_subtasks_inside_it_and_the_others_move_up() {
+        let nested = |id: &str| Task { nested: true, ..task(id, Status::READY, &[]) };
+        let plain = |id: &str| task(id, Status::READY, &[]);
+        let mut queue = Queue::of(vec![plain("A"), nested("A-1"), plain("B"), plain("C"), nested("C-1"), plain("D")]);
+        queue.remove(&["A", "C", "ghost"].map(|id| TaskId::parse(id).expect("id")));
+        let left: Vec<(&str, usize)> = queue.tasks().map(|task| (task.id.as_str(), task.place)).collect();
+        assert_eq!(left, [("B", 0), ("D", 1)]);
+        assert_eq!((queue.find("D").map(|task| task.place), queue.find("A-1")), (Some(1), None));
     }
 
     #[test]

@@ -64,9 +64,13 @@ impl Snapshot {
             for edit in &changes.edits {
                 queue.edit(&edit.task, |task| edit.set.iter().for_each(|(member, value)| task.set(*member, value)));
             }
+            if !changes.remove.is_empty() {
+                queue.remove(&changes.remove);
+            }
             for new in &changes.add {
                 queue.push(new.task.clone());
             }
+            changes.head.iter().for_each(|(member, value)| queue.sprint.set(*member, value));
             for (key, value) in &changes.counters {
                 queue.counters.insert(key.clone(), Some(*value));
             }

@@ -55,6 +55,6 @@ pub use evidence::Evidence;
 pub use fault::{KeepReason, WorkspaceError};
 pub use oodatcaa_config::{WorkspaceConfig as Config, WorkspaceMode as Mode};
 pub use own::TakenIn;
-pub use project::{Condition, condition, first_commit, mode_for};
+pub use project::{Condition, Tagged, condition, first_commit, mode_for, tag};
 pub use save::Refs;
 pub use workspace::Workspace;

@@ -107,3 +107,35 @@ pub(crate) fn shared_checkout(repo: Repository) -> Checkout {
 pub(crate) fn own_paths(prefix: &Path) -> Vec<String> {
     OWN.iter().map(|path| prefix.join(path).to_string_lossy().into_owned()).collect()
 }
+
+/// What became of a tag that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tagged {
+    /// It names this commit now.
+    Made(String),
+    /// It was there, and names this commit.
+    There(String),
+    /// There is no repository, or no commit in it.
+    Nothing,
+}
+
+/// Puts an annotated tag on what is checked out; one of that name that is there stays. Whoever has told git who they
+/// are is its author.
+pub fn tag(layout: &Layout, name: &str, message: &str) -> Result<Tagged> {
+    let Some(repo) = Repository::find(layout)? else { return Ok(Tagged::Nothing) };
+    let commit = |of: &str| -> Result<Option<String>> {
+        let (code, out, _) = repo.git.call(&["rev-parse", "--verify", "--quiet", &format!("{of}^{{commit}}")])?;
+        Ok(Some(out).filter(|_| code == 0))
+    };
+    let full = format!("refs/tags/{name}");
+    if let Some(there) = commit(&full)? {
+        return Ok(Tagged::There(there));
+    }
+    let Some(head) = commit("HEAD")? else { return Ok(Tagged::Nothing) };
+    let git = match repo.git.run(&["var", "GIT_COMMITTER_IDENT"]) {
+        Ok(_) => repo.git.clone(),
+        Err(_) => repo.git.clone().by(&Author::ourselves()),
+    };
+    git.run(&["tag", "--annotate", "--no-sign", "--message", message, name, &head])?;
+    Ok(Tagged::Made(head))
+}

@@ -30,6 +30,7 @@ mod report;
 pub mod roles;
 pub mod runs;
 pub mod sandbox;
+pub mod sprint;
 pub mod stats;
 mod status;
 pub mod view;

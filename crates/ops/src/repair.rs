@@ -73,7 +73,8 @@ impl Mends {
                 "take the queue file as it stands for the truth ({tasks}), or, with --from-journal, write what it lacks into it: {}",
                 behind.reason
             );
-            view("old_file", &behind.task, message)
+            let task = behind.task.as_ref().map_or_else(|| "queue".into(), TaskId::to_string);
+            MendView { what: "old_file", task, message }
         });
         leases.chain(self.marks.iter().map(mark)).chain(old).collect()
     }

@@ -91,7 +91,7 @@ impl Project {
             at: snapshot.now.wall.into(),
             since: told.since.into(),
             project: self.layout()?.name(),
-            sprint: snapshot.queue.sprint.clone(),
+            sprint: snapshot.queue.sprint.name(),
             needs: needs.iter().map(|need| self.need(snapshot, need)).collect(),
             unserved: unserved.map(|(rule, _)| rule.role.clone()).collect(),
             pools: PoolView::all(snapshot).into_iter().filter(|pool| pool.state != PoolState::Open).collect(),

@@ -211,7 +211,7 @@ impl Project {
     }
 
     /// Names a file of the project by its path in it.
-    fn shown(&self, path: &Path) -> Result<String, Failure> {
+    pub(crate) fn shown(&self, path: &Path) -> Result<String, Failure> {
         Ok(path.strip_prefix(self.layout()?.root()).unwrap_or(path).display().to_string())
     }
 }

@@ -62,7 +62,7 @@ impl StatusView {
         Ok(Self {
             at: now.into(),
             project: project.layout()?.name(),
-            sprint: queue.sprint.clone(),
+            sprint: queue.sprint.name(),
             tasks: queue.len(),
             roles: roles.collect(),
             states,

@@ -25,7 +25,7 @@ pub mod named;
 mod place;
 mod private_dir;
 
-pub use atomic::{Durable, rename, rename_new, write_atomic};
+pub use atomic::{Durable, publish, rename, rename_new, write_atomic};
 pub use error::{FileError, Why};
 use place::{CAREFUL, DIRECTORY, Need, PRIVATE, Place, no_file};
 pub use private_dir::{close, make_dir, make_named_dir, make_new_dir};

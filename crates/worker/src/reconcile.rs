@@ -315,6 +315,7 @@ impl Worker {
             Idle::Full { .. } => log::info!("{words}"),
             Idle::Limited(_) | Idle::Budget(_) => log::warn!("{words}"),
             Idle::Paused(_) => log::warn!("{words}; resume with: agentctl fleet start {}", self.shared.role()),
+            Idle::SprintOver(_) => log::info!("{words}; begin the next one with: agentctl sprint new"),
             Idle::Behind(_) => log::error!("{words}; look at it with: agentctl queue repair"),
         }
         self.said = words;

@@ -111,6 +111,13 @@ const EVERY: &[(&str, &[&str])] = &[
     ("help", &["files"]),
     ("demo", &[]),
     ("", &[]),
+    ("sprint status", &["--write"]),
+    ("sprint render", &[]),
+    ("sprint rotate", &[]),
+    ("sprint report", &[]),
+    ("sprint close", &["--reason", "r"]),
+    ("sprint complete", &[]),
+    ("sprint new", &["--rollover", "--yes"]),
 ];
 
 /// Those that have nothing to say to a program here, and say so as an object.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::payload::{
     Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Sandboxed,
-    Spending, Started, TaskChange, Unreadable, Worker,
+    Spending, SprintChange, Started, TaskChange, Unreadable, Worker,
 };
 use crate::words::words;
 
@@ -88,6 +88,8 @@ kinds! {
     AgentResumed(Quota) = "agent.resumed", Truth: "An agent's quota is back.";
     QueueInvalid(Unreadable) = "queue.invalid", Truth: "The queue file cannot be read.";
     QueueValid(Readable) = "queue.valid", Truth: "The queue file can be read; `statuses` is the baseline of what it holds.";
+    SprintCompleted(SprintChange) = "sprint.completed", Truth: "A sprint was completed, or closed with what was open.";
+    SprintStarted(SprintChange) = "sprint.started", Truth: "A sprint began; what is not in it left the queue.";
     BudgetExceeded(Spending) = "budget.exceeded", Truth: "A budget is used up, or nearly.";
 }
 

@@ -296,8 +296,40 @@ payloads! {
         statuses: Option<Map<String, Value>>,
         /// The mark that tells each task from another under its id.
         origins: Option<Map<String, Value>>,
+        /// The number of the sprint that counts from now on.
+        sprint: Option<u64>,
         /// A further finding.
         note: Option<String>,
+    };
+
+    /// A sprint ended, or began.
+    SprintChange {
+        /// Its number.
+        sprint: Option<u64>,
+        /// Its id.
+        id: Option<String>,
+        /// What it is for.
+        goal: Option<String>,
+        /// The number of the one before it.
+        previous: Option<u64>,
+        /// The tasks at its end.
+        total: Option<u64>,
+        /// Those that were done.
+        done: Option<u64>,
+        /// Those that were cancelled.
+        cancelled: Option<u64>,
+        /// Those that were open: at the end of a sprint, or left behind by the next one.
+        open: Texts,
+        /// The tasks that came along from the sprint before.
+        carried: Texts,
+        /// The tasks that left the queue.
+        gone: Texts,
+        /// It was completed although tasks were open that should be done first.
+        forced: bool,
+        /// It was given up, or ended with what was open.
+        closed: bool,
+        /// The reason.
+        reason: Option<String>,
     };
 
     /// A budget is used up, or nearly.

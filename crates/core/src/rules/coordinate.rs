@@ -101,7 +101,7 @@ fn end_at_the_bound(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
 }
 
 /// Returns what a counter of `metadata` should say; `None` for counters whose meaning is the author's own.
-fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
+pub(super) fn counted(queue: &Queue, workflow: &Workflow, key: &str) -> Option<u64> {
     let status = Status::new(key.strip_suffix("_tasks")?);
     let counts: &dyn Fn(&Task) -> bool = match status.as_str() {
         "total" => &|_| true,

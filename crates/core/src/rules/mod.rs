@@ -13,3 +13,4 @@ mod question;
 pub mod rescue;
 pub mod settle;
 mod starts;
+pub mod succession;

@@ -46,6 +46,8 @@ pub struct History {
     pub pools: Pools,
     /// Our last changes to the queue, oldest first.
     pub recent: VecDeque<Arc<Write>>,
+    /// The number of the sprint that began, or was completed, last.
+    pub sprint: Option<u64>,
     /// The time of the last event.
     pub at: DateTime<Utc>,
     /// The error that the last `queue.invalid` named, until a `queue.valid`.
@@ -93,6 +95,12 @@ impl History {
                 self.invalid = None;
                 self.apply_baseline(event, readable);
             }
+            Data::SprintCompleted(change) => self.sprint = change.sprint.or(self.sprint),
+            Data::SprintStarted(change) => {
+                self.sprint = change.sprint.or(self.sprint);
+                let gone = change.gone.0.iter().filter_map(|id| TaskId::parse(id).ok());
+                gone.for_each(|id| self.known(&id).left());
+            }
             _ => {}
         }
     }
@@ -127,6 +135,7 @@ impl History {
             return;
         }
         self.baseline = true;
+        self.sprint = readable.sprint.or(self.sprint);
         // A baseline that a human confirmed forgets what was written before it, and nothing of the tokens.
         for known in self.tasks.values_mut().map(Arc::make_mut) {
             (known.status, known.set_by) = (None, SetBy::Others);

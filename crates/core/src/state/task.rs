@@ -121,6 +121,12 @@ impl TaskHistory {
         (!doubts.is_empty()).then(|| doubts.join(", and "))
     }
 
+    /// Takes note that it left the queue with its sprint. Only what must never go back, its numbers, goes on counting.
+    pub(super) fn left(&mut self) {
+        (self.status, self.set_by) = (None, SetBy::Us);
+        self.forget_writing();
+    }
+
     /// Forgets what we wrote: the file is another one, and nothing of ours stands in it.
     pub(super) fn forget_writing(&mut self) {
         self.updated_at = None;

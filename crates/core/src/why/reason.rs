@@ -19,6 +19,7 @@ use crate::{
         self, Pause, TaskHistory,
         decisions::{Decision, Topic},
     },
+    succession,
     text::{cut, duration, one_line},
     time::stamp,
 };
@@ -139,6 +140,9 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
     if let Some(behind) = seen.behind() {
         let sentence = format!("claiming is stopped, an old queue file was put back: {}", behind.reason);
         return why("tokens", sentence, "agentctl queue repair").needs(Cause::Queue);
+    }
+    if succession::is_over(snapshot) {
+        return why("sprint", succession::over(snapshot), "agentctl sprint new").needs(Cause::Queue);
     }
     // With several takers the first that nothing keeps from it answers, else the first.
     let of = |rule: &&'a RoleRule| (*rule, claim::obstacle(snapshot, workflow, rule, task));

@@ -30,6 +30,7 @@ mod report;
 mod role;
 mod run;
 mod sandbox;
+mod sprint;
 mod stats;
 mod status;
 mod task;
@@ -50,6 +51,10 @@ pub use report::{BudgetView, EndedView, LandedView, NextView, OddKind, OddView, 
 pub use role::{RoleAddedView, RoleDetail, RoleEntry, RoleGateView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
+pub use sprint::{
+    CriterionView, ProgressView, RenderedView, ReportedView, RotationView, SprintReportView, SprintTaskView,
+    SprintTurnView, SprintView, SprintWipView, StepView,
+};
 pub use stats::{BottleneckView, ClassView, GroupView, SlowView, SpreadView, StatsView};
 pub use status::{LastEventView, ProcessView, RoleView, StartsView, StatusView};
 pub use task::{FactView, FailureView, TaskDetail, TaskView, WhyView};
@@ -69,8 +74,9 @@ pub fn schema() -> serde_json::Value {
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RepairView, ReopenView, ReportView, RoleAddedView,
-        RoleDetail, RoleEntry, SandboxRunView, SandboxView, StatsView, StatusView,
+        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RenderedView, RepairView, ReopenView, ReportView,
+        RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView, SprintReportView, SprintTurnView,
+        SprintView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );

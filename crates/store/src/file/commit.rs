@@ -21,7 +21,10 @@ use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
     ChangeSet, Event, Lease, LeaseChange, LeaseRecord, LeaseState, QueueLease, Snapshot, TaskId, state::starts,
 };
-use oodatcaa_sys::lock::Lock;
+use oodatcaa_sys::{files, lock::Lock};
+
+/// No sprint is archived more often.
+const MOST_VERSIONS: u32 = 999;
 
 /// A change set on its way into the files.
 pub(super) struct Commit<'a> {
@@ -108,6 +111,7 @@ impl Commit<'_> {
         // Before the queue: a lease without an active status is swept, an active status without a lease looks like a
         // crash.
         self.put_leases(&net, undo)?;
+        self.archive()?;
         if !self.put_queue()? {
             return Ok(None);
         }
@@ -181,6 +185,31 @@ impl Commit<'_> {
             undo.locks.push(task.clone());
         }
         Ok(())
+    }
+
+    /// Keeps the queue as it is, where what the change set takes out of it must be found again. What was kept before is
+    /// never written over; the same content is kept once.
+    fn archive(&mut self) -> Result<(), StoreError> {
+        let Some(sprint) = self.changes.archive else { return Ok(()) };
+        let layout = &self.store.layout;
+        let text = self.state.good.as_ref().expect("it was decided on").document.text().as_bytes();
+        for version in 1..=MOST_VERSIONS {
+            let path = layout.final_queue(sprint, version);
+            let same = match files::open(layout.root(), &path)? {
+                Some(mut there) => disk::holds(&mut there, text).map_err(failed("read", &path))?,
+                None => {
+                    disk::point("store.archive").map_err(failed("archive the queue as", &path))?;
+                    files::publish(layout.root(), &path, text, false)?;
+                    disk::point("store.archived").map_err(failed("archive the queue as", &path))?;
+                    true
+                }
+            };
+            if same {
+                return Ok(());
+            }
+        }
+        let source = io::Error::other(format!("{MOST_VERSIONS} versions of it are there; move some of them away"));
+        Err(failed("archive the queue as", &layout.final_queue(sprint, 1))(source))
     }
 
     /// Replaces the queue, if the change set changes it; `false` when it is not what was decided on any more.

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -13,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIRECTORY, PRIVATE, Place, Result, TEMPORARY};
+use super::{DIRECTORY, PRIVATE, Place, Result, TEMPORARY, no_file};
 
 /// True if what was written must survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +27,32 @@ pub enum Durable {
 
 /// Writes a file whole, for our eyes only, in the place of whatever bore the name.
 pub fn write_atomic(root: &Path, path: &Path, content: &[u8], durable: Durable) -> Result<()> {
-    put(root, path, content, PRIVATE, durable, true)
+    put(root, path, content, Some(PRIVATE), durable, true)
 }
 
-/// Writes a file whole with a mode, whatever the umask says; where it is not to go over what bears the name, it fails
-/// when the name is taken.
-pub(super) fn put(root: &Path, path: &Path, content: &[u8], mode: Mode, durable: Durable, over: bool) -> Result<()> {
+/// Writes a file of a project whole and durably, with the directories above it, as any program makes them; one that is
+/// there keeps its mode. Where it is not to go over what bears the name, it fails when the name is taken.
+pub fn publish(root: &Path, path: &Path, content: &[u8], over: bool) -> Result<()> {
+    let place = Place::new("write", root, path)?;
+    let (_, above) = place.way.split_last().ok_or_else(|| place.refuse("it is a directory"))?;
+    place.descend(above, Some(Mode::from_raw_mode(0o777)))?.ok_or_else(|| place.failed(Errno::NOENT))?;
+    let mode = match super::look(root, path)? {
+        Some(meta) if !meta.is_file() => return Err(place.refuse(no_file(&meta))),
+        there => there.map(|meta| Mode::from_raw_mode(meta.mode() & 0o777)),
+    };
+    put(root, path, content, mode, Durable::Yes, over)
+}
+
+/// Writes a file whole, with this mode whatever the umask says, or as any program makes it; where it is not to go over
+/// what bears the name, it fails when the name is taken.
+pub(super) fn put(
+    root: &Path,
+    path: &Path,
+    content: &[u8],
+    mode: Option<Mode>,
+    durable: Durable,
+    over: bool,
+) -> Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let place = Place::new("write", root, path)?;
     let (at, name) = place.parent()?.ok_or_else(|| place.failed(Errno::NOENT))?;
@@ -39,7 +60,12 @@ pub(super) fn put(root: &Path, path: &Path, content: &[u8], mode: Mode, durable:
         // Whoever guesses the name only makes us take the next.
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let temporary = OsString::from(format!("{TEMPORARY}{}.{count}", std::process::id()));
-        match place.create(&at, &temporary, OFlags::WRONLY, PRIVATE) {
+        match place.create(
+            &at,
+            &temporary,
+            OFlags::WRONLY,
+            if mode.is_some() { PRIVATE } else { Mode::from_raw_mode(0o666) },
+        ) {
             Ok(file) => break (temporary, file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(place.failed(error)),
@@ -47,7 +73,7 @@ pub(super) fn put(root: &Path, path: &Path, content: &[u8], mode: Mode, durable:
     };
     let mut write = || -> io::Result<()> {
         file.write_all(content)?;
-        if mode != PRIVATE {
+        if let Some(mode) = mode.filter(|mode| *mode != PRIVATE) {
             rustix::fs::fchmod(&file, mode)?;
         }
         if durable == Durable::Yes {

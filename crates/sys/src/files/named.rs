@@ -52,13 +52,13 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>, durable: Durable) -> io::Re
 /// Writes a file whole with a mode, in the place of whatever bore the name.
 pub fn write_as(path: &Path, content: impl AsRef<[u8]>, mode: u32, durable: Durable) -> io::Result<()> {
     let mode = Mode::from_raw_mode(mode & 0o7777);
-    at(path, |above, name| atomic::put(above, name, content.as_ref(), mode, durable, true))
+    at(path, |above, name| atomic::put(above, name, content.as_ref(), Some(mode), durable, true))
 }
 
 /// Makes a file whole and durable with a mode; fails where the name is taken.
 pub fn write_new(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> io::Result<()> {
     let mode = Mode::from_raw_mode(mode & 0o7777);
-    at(path, |above, name| atomic::put(above, name, content.as_ref(), mode, Durable::Yes, false))
+    at(path, |above, name| atomic::put(above, name, content.as_ref(), Some(mode), Durable::Yes, false))
 }
 
 /// Opens a file to lock it, made for our eyes only where there is none.

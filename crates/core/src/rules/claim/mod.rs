@@ -14,6 +14,7 @@ use crate::{
     pool::{self, Limited, Offer},
     queue::Waits,
     state::Pause,
+    succession,
 };
 
 /// A worker that wants work.
@@ -39,6 +40,9 @@ pub enum Idle {
     /// An old queue file was put back.
     #[error("an old queue file was put back: {}", .0.reason)]
     Behind(Behind),
+    /// The sprint is completed.
+    #[error("{0}")]
+    SprintOver(String),
     /// The WIP limit is reached.
     #[error("WIP limit reached ({wip} of {limit})")]
     Full { wip: u32, limit: u32 },
@@ -162,6 +166,9 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     let mut waiting = snapshot.queue.tasks().filter(|task| task.status == rule.takes).peekable();
     if waiting.peek().is_none() {
         return Err(Idle::Nothing);
+    }
+    if succession::is_over(snapshot) {
+        return Err(Idle::SprintOver(succession::over(snapshot)));
     }
     if let Some(behind) = external_edits::behind(snapshot) {
         return Err(Idle::Behind(behind));

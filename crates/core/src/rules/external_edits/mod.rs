@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::{
     ChangeSet, Data, Edit, EventDraft, Lease, Member, NewTask, QueueLease, Snapshot, Status, Task, TaskId, Usage,
     event::Actor,
-    event::payload::{Claimed, Ended, Readable, TaskChange},
+    event::payload::{Claimed, Ended, Readable, SprintChange, TaskChange},
     lease::LeaseHealth,
     state::{TaskHistory, Write},
     time::stamp,
@@ -24,8 +24,8 @@ pub const RACE: Duration = Duration::from_secs(3);
 /// The journal knows more than the queue file: an old file was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// One task that shows it; the first in the file.
-    pub task: TaskId,
+    /// One task that shows it, the first in the file; none where the whole file is of a sprint that is over.
+    pub task: Option<TaskId>,
     /// The change that is missing from the file.
     pub reason: String,
     /// The number of tasks that show it.
@@ -109,6 +109,7 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
         return ChangeSet::told([baseline(snapshot, Actor::Policy("journal".into()))]);
     }
     let mut changes = ChangeSet::none();
+    changes.events.extend(sprint_begun(snapshot));
     for task in snapshot.queue.tasks() {
         match compare(snapshot, task) {
             Found::Same | Found::Behind(_) => {}
@@ -148,6 +149,15 @@ pub fn decide(snapshot: &Snapshot) -> ChangeSet {
         changes.event(outside(Data::TaskObserved, snapshot, id, said));
     }
     changes
+}
+
+/// Drafts the event of a sprint that others began, or of which we could not tell any more.
+fn sprint_begun(snapshot: &Snapshot) -> Option<EventDraft> {
+    let (told, sprint) = (snapshot.history.sprint?, &snapshot.queue.sprint);
+    let number = sprint.number.filter(|number| *number > told)?;
+    let (id, goal) = (sprint.id.clone(), sprint.goal.clone());
+    let begun = SprintChange { sprint: Some(number), id, goal, previous: Some(told), ..SprintChange::default() };
+    Some(EventDraft::new(Data::SprintStarted(begun), Actor::Outside))
 }
 
 fn created(snapshot: &Snapshot, task: &Task, reused: bool) -> EventDraft {
@@ -283,6 +293,7 @@ pub fn baseline(snapshot: &Snapshot, actor: Actor) -> EventDraft {
     let readable = Readable {
         statuses: Some(each(&|task| task.status.to_string())),
         origins: Some(each(&Task::origin)),
+        sprint: snapshot.queue.sprint.number,
         ..Readable::default()
     };
     EventDraft::new(Data::QueueValid(readable), actor)
@@ -300,6 +311,12 @@ pub fn restore(snapshot: &Snapshot, actor: &Actor) -> ChangeSet {
 
 /// Tells whether an old queue file was put back; while it is, nothing is claimed.
 pub fn behind(snapshot: &Snapshot) -> Option<Behind> {
+    if let (Some(told), Some(number)) = (snapshot.history.sprint, snapshot.queue.sprint.number)
+        && number < told
+    {
+        let reason = format!("the journal says that sprint {told} has begun, the queue file is of sprint {number}");
+        return Some(Behind { task: None, reason, count: snapshot.queue.len() });
+    }
     let mut old = old(snapshot);
     let (task, known) = old.next()?;
     let status = known.status.as_ref().map_or("?", Status::as_str);
@@ -308,7 +325,7 @@ pub fn behind(snapshot: &Snapshot) -> Option<Behind> {
         "the journal says that {} became `{status}` at {when} (token {}), the queue file does not have that change",
         task.id, known.token
     );
-    Some(Behind { task: task.id.clone(), reason, count: 1 + old.count() })
+    Some(Behind { task: Some(task.id.clone()), reason, count: 1 + old.count() })
 }
 
 /// Finds the tasks of which the file lacks a change that we made before.

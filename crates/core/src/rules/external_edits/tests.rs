@@ -107,7 +107,7 @@ fn an_old_file_put_back_later_is_not_touched_and_told() {
     last.now = now_at(1_000 + 3_600);
     assert!(decide(&last).is_empty());
     let found = behind(&last).expect("behind");
-    assert_eq!((found.task, found.count), (id("T"), 1));
+    assert_eq!((found.task, found.count), (Some(id("T")), 1));
     // A human confirms: the file is the truth, and no token is forgotten.
     let mut changes = ChangeSet::none();
     changes.event(baseline(&last, Actor::Human("me".into())));

@@ -118,6 +118,11 @@ impl<'a> Fields<'_, 'a> {
             _ => raw.into(),
         });
         task.updated_at = self.soft(id, Member::UpdatedAt, time).flatten();
+        task.objective_link = self.get(Member::ObjectiveLink).and_then(|raw| string(raw).ok().flatten());
+        // Nothing depends on these, so that what cannot be read of them is no problem of the file's.
+        let ends = [Member::CompletedAt.as_str(), "completed", "integration_completed_at"].into_iter();
+        let moments = ends.filter_map(|key| time(json::last(self.members, key)?.value).ok().flatten());
+        task.completed_at = moments.max();
         Ok(task)
     }
 }

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 /// A half-open range of bytes of a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,

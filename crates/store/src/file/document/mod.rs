@@ -4,6 +4,7 @@
 //! ([`Invalid`]), and what makes one task unusable ([`Problem`]), which is skipped while the rest goes on.
 
 mod entry;
+mod head;
 mod json;
 pub(crate) mod merge;
 mod splice;
@@ -139,6 +140,11 @@ fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Invalid> {
     })
 }
 
+/// Tells whether a piece of text is this value already.
+fn says(raw: &str, value: &serde_json::Value) -> bool {
+    serde_json::from_str::<serde_json::Value>(raw).is_ok_and(|present| present == *value)
+}
+
 /// Returns the text without a byte order mark and space around the object.
 fn body(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim_ascii()
@@ -196,23 +202,15 @@ fn read(text: &str, known: Option<&Document>) -> Result<Parts, Wrong> {
 
     let mut queue = reader.queue;
     queue.wip_limits = limits(text, &members)?;
-    queue.sprint = ["sprint_id", "sprint"].iter().find_map(|key| {
-        let value = json::last(&members, key)?.value;
-        match value.as_bytes()[0] {
-            b'"' => Some(json::unquoted(value).into_owned()).filter(|text| !text.is_empty()),
-            b'-' | b'0'..=b'9' => Some(value.into()),
-            _ => None,
-        }
-    });
     let metadata = json::last(&members, "metadata").map(|member| member.value).filter(|raw| raw.starts_with('{'));
-    if let Some(metadata) = metadata {
-        let members = json::members(metadata).map_err(|error| syntax(text, body, &error))?;
-        queue.counters = members
-            .iter()
-            .filter(|member| member.key.ends_with("_tasks"))
-            .map(|member| (member.key.to_string(), member.value.parse().ok()))
-            .collect();
-    }
+    let of_metadata = metadata.map(json::members).transpose().map_err(|error| syntax(text, body, &error))?;
+    let of_metadata = of_metadata.unwrap_or_default();
+    queue.counters = of_metadata
+        .iter()
+        .filter(|member| member.key.ends_with("_tasks"))
+        .map(|member| (member.key.to_string(), member.value.parse().ok()))
+        .collect();
+    queue.sprint = head::read(&members, &of_metadata, metadata.is_some());
     queue.problems = places(text, reader.problems);
     let metadata = metadata.map(|raw| Span::of(text, raw));
     Ok(Parts { queue: Arc::new(queue), entries: reader.spans, tasks: span, tail, metadata })

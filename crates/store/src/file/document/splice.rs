@@ -1,12 +1,13 @@
 //! A change set becomes splices of text: what a change set sets is replaced or inserted, every other byte is copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
 use super::{
     Document, Tail, body,
     json::{self, Span},
+    says,
     style::{self, Style},
 };
 use crate::Invalid;
@@ -27,9 +28,9 @@ pub enum EditError {
 }
 
 /// A piece of text to be replaced.
-struct Splice {
-    at: Span,
-    with: String,
+pub(super) struct Splice {
+    pub(super) at: Span,
+    pub(super) with: String,
 }
 
 impl Document {
@@ -40,6 +41,11 @@ impl Document {
 
     /// Builds the document with a change set's edits, additions and counters in it, read back and compared with the change set.
     pub fn apply(&self, changes: &ChangeSet) -> Result<Self, EditError> {
+        // What stays is edited in a text in which nothing else stands.
+        if !changes.remove.is_empty() {
+            let rest = ChangeSet { remove: Vec::new(), ..changes.clone() };
+            return self.without(&changes.remove)?.apply(&rest);
+        }
         let mut edits: BTreeMap<&TaskId, BTreeMap<Member, &Value>> = BTreeMap::new();
         for edit in &changes.edits {
             edits.entry(&edit.task).or_default().extend(edit.set.iter().map(|(member, value)| (*member, value)));
@@ -50,9 +56,18 @@ impl Document {
             self.edit(task, set, ascii, &mut splices)?;
         }
         self.count(&changes.counters, &mut splices);
+        self.set_head(&changes.head, ascii, &mut splices);
         if !changes.add.is_empty() {
             splices.push(self.append(changes, ascii));
         }
+        // Read by the same reader as a file, so that memory and disk cannot come to mean different things.
+        let next = self.reread(self.spliced(splices)).map_err(EditError::Invalid)?;
+        next.verify(changes, &edits)?;
+        Ok(next)
+    }
+
+    /// Renders the text with these pieces replaced.
+    fn spliced(&self, mut splices: Vec<Splice>) -> String {
         // Edits come by task, not by place, and the text is copied once, from front to back.
         splices.sort_by_key(|splice| splice.at.start);
         let mut text =
@@ -64,10 +79,34 @@ impl Document {
             copied = splice.at.end;
         }
         text.push_str(&self.text[copied..]);
-        // Read by the same reader as a file, so that memory and disk cannot come to mean different things.
-        let next = self.reread(text).map_err(EditError::Invalid)?;
-        next.verify(changes, &edits)?;
-        Ok(next)
+        text
+    }
+
+    /// Builds the document without some entries of `tasks`; what stays keeps every byte.
+    fn without(&self, ids: &[TaskId]) -> Result<Self, EditError> {
+        let list = self.parts.tasks.in_text(&self.text);
+        let entries = json::elements(list).map_err(|_| EditError::Unfaithful("tasks".into()))?;
+        let gone: HashSet<Span> = ids
+            .iter()
+            .map(|id| match self.parts.queue.get(id) {
+                Some(task) if !task.nested => Ok(self.parts.entries[task.place]),
+                _ => Err(EditError::NoTask(id.clone())),
+            })
+            .collect::<Result<_, _>>()?;
+        let spans: Vec<Span> = entries.iter().map(|raw| Span::of(&self.text, raw)).collect();
+        let mut splices = Vec::new();
+        let mut cut = |start, end| splices.push(Splice { at: Span { start, end }, with: String::new() });
+        match spans.iter().position(|span| !gone.contains(span)) {
+            Some(front) => {
+                // The first that stays moves to where the first stood; what goes after it takes the gap before it along.
+                cut(spans[0].start, spans[front].start);
+                for pair in spans[front..].windows(2).filter(|pair| gone.contains(&pair[1])) {
+                    cut(pair[0].end, pair[1].end);
+                }
+            }
+            None => cut(self.parts.tasks.start + 1, self.parts.tasks.end - 1),
+        }
+        self.reread(self.spliced(splices)).map_err(EditError::Invalid)
     }
 
     fn edit(
@@ -162,6 +201,9 @@ impl Document {
                 return Err(EditError::Unfaithful(key.clone()));
             }
         }
+        if let Some(member) = self.unfaithful_head(&changes.head) {
+            return Err(EditError::Unfaithful(member.to_string()));
+        }
         for NewTask { task, json } in &changes.add {
             let written = entry(&task.id).and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
             if written.as_ref() != Some(json) {
@@ -170,9 +212,4 @@ impl Document {
         }
         Ok(())
     }
-}
-
-/// Tells whether a piece of text is this value already.
-fn says(raw: &str, value: &Value) -> bool {
-    serde_json::from_str::<Value>(raw).is_ok_and(|present| present == *value)
 }

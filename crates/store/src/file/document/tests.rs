@@ -169,7 +169,7 @@ fn every_member_is_read_in_every_shape() {
     );
     let queue = document.queue();
     assert_eq!(queue.problems, []);
-    assert_eq!((queue.sprint.as_deref(), queue.wip_limits["builder"]), (Some("4"), 3));
+    assert_eq!((queue.sprint.name().as_deref(), queue.wip_limits["builder"]), (Some("4"), 3));
     assert_eq!(queue.counters, BTreeMap::from([("done_tasks".into(), None), ("total_tasks".into(), Some(2))]));
     let task = queue.find("A").expect("there");
     let expected = Task {
@@ -345,4 +345,82 @@ fn every_problem_stands_where_its_task_does() {
         places,
         [(0, 0, "unknown_role"), (2, 10, "bad_id"), (2, 16, "unknown_status"), (3, 2, "unknown_status")]
     );
+}
+
+#[test]
+fn what_leaves_a_real_queue_takes_its_bytes_along_and_no_others() {
+    for (path, text) in real() {
+        let before = parse(&text);
+        let entries: Vec<TaskId> =
+            before.queue().tasks().filter(|task| !task.nested).map(|task| task.id.clone()).collect();
+        let patterns: [&dyn Fn(usize) -> bool; 6] =
+            [&|_| true, &|at| at == 0, &|at| at + 1 == entries.len(), &|at| at % 2 == 0, &|at| at % 2 == 1, &|at| {
+                at > 2
+            }];
+        for (number, goes) in patterns.iter().enumerate() {
+            let remove: Vec<TaskId> =
+                entries.iter().enumerate().filter(|(at, _)| goes(*at)).map(|(_, id)| id.clone()).collect();
+            let changes = ChangeSet { remove: remove.clone(), ..ChangeSet::none() };
+            let after = before.apply(&changes).unwrap_or_else(|error| panic!("{path} {number}: {error}"));
+            let stays: Vec<&TaskId> = entries.iter().filter(|id| !remove.contains(id)).collect();
+            let left: Vec<&TaskId> = after.queue().tasks().filter(|task| !task.nested).map(|task| &task.id).collect();
+            assert_eq!(left, stays, "{path} {number}");
+            let bytes = |document: &Document, id: &TaskId| {
+                let place = document.queue().get(id).expect("there").place;
+                document.parts.entries[place].in_text(document.text()).to_owned()
+            };
+            for id in stays {
+                assert_eq!(bytes(&after, id), bytes(&before, id), "{path} {number}: {id}");
+            }
+            let outside = |document: &Document| {
+                let list = document.parts.tasks;
+                format!("{}{}", &document.text()[..list.start], &document.text()[list.end..])
+            };
+            assert_eq!(outside(&after), outside(&before), "{path} {number}");
+        }
+    }
+}
+
+#[test]
+fn members_of_the_whole_file_are_set_in_place_and_added_where_they_are_missing() {
+    use oodatcaa_core::sprint::Head;
+    let head = |all: &[(Head, Value)]| ChangeSet { head: all.iter().cloned().collect(), ..ChangeSet::none() };
+    let text = "{\n  \"status\": \"in_progress\",\n  \"tasks\": [],\n  \"metadata\": {\n    \"x\": [ 1,2 ]\n  }\n}\n";
+    let changes =
+        head(&[(Head::Status, "completed".into()), (Head::CompletedAt, "now".into()), (Head::Number, 3.into())]);
+    let after = parse(text).apply(&changes).expect("applied");
+    assert_eq!(
+        after.text(),
+        "{\n  \"status\": \"completed\",\n  \"tasks\": [],\n  \"metadata\": {\n    \"x\": [ 1,2 ],\n    \"completed_at\": \"now\"\n  },\n  \"sprint\": 3\n}\n"
+    );
+    assert_eq!((after.queue().sprint.number, after.queue().sprint.is_completed()), (Some(3), true));
+    let metadata = json!({"created": "2026-01-05T08:00:00Z", "previous_sprint": {"sprint": 2}});
+    let after = parse(text).apply(&head(&[(Head::Metadata, metadata.clone())])).expect("applied");
+    assert!(
+        after.text().contains("\n    \"previous_sprint\": {\n      \"sprint\": 2\n    }\n  }\n}"),
+        "{}",
+        after.text()
+    );
+    for short in [r#"{"tasks":[]}"#, r#"{"tasks":[],"metadata":{}}"#, "\u{feff} {\"tasks\": [] }\n"] {
+        let after = parse(short).apply(&head(&[(Head::Metadata, metadata.clone())])).expect("applied");
+        assert_eq!(
+            serde_json::from_str::<Value>(after.text().trim_start_matches('\u{feff}')).expect("JSON")["metadata"],
+            metadata
+        );
+    }
+    let after = parse(r#"{"tasks":[],"metadata":{}}"#).apply(&head(&[(Head::Goal, "ö".into())])).expect("applied");
+    assert_eq!(after.queue().sprint.goal.as_deref(), Some("ö"));
+}
+
+#[test]
+fn the_sprint_is_read_as_people_write_it_and_what_cannot_be_read_is_absent() {
+    let of = |text: &str| parse(text).queue().sprint.clone();
+    let sprint = of(r#"{"sprint": "4", "status": "planning", "tasks": [], "metadata": {"sprint_id": "SPRINT-2025-004",
+        "sprint_goal": "g", "sprint_status": "x", "completed_at": "2026-01-05T09:00:00+01:00", "created": 7}}"#);
+    assert_eq!((sprint.number, sprint.name().as_deref()), (Some(4), Some("SPRINT-2025-004")));
+    assert_eq!((sprint.status.as_deref(), sprint.goal.as_deref()), (Some("planning"), Some("g")));
+    assert_eq!(sprint.completed_at, "2026-01-05T08:00:00Z".parse().ok());
+    let odd = of(r#"{"sprint": "alpha", "status": 7, "tasks": [], "metadata": []}"#);
+    assert_eq!((odd.number, odd.name().as_deref(), odd.status, odd.has_metadata), (None, Some("alpha"), None, false));
+    assert_eq!(of(r#"{"tasks": []}"#), oodatcaa_core::sprint::Sprint::default());
 }
