@@ -1,4 +1,6 @@
-//! `agentctl lease …`: who holds what, and giving back what nobody stands behind any more.
+//! `agentctl lease …`: who holds what, taking a task by hand, and giving back what nobody stands behind any more.
+
+use std::time::Duration;
 
 use super::{
     change::{Dry, reason, tell},
@@ -6,16 +8,55 @@ use super::{
     fail::{Done, exit},
     ui::{Item, Tone},
 };
-use oodatcaa_core::{LeaseState, TaskId, landing};
-use oodatcaa_ops::view::{LeaseEntry, LeaseView, Moment};
+use oodatcaa_core::{LeaseState, Snapshot, Status, TaskId, Token, landing, text::parse_duration};
+use oodatcaa_ops::{
+    ErrorKind, Failure, find_task,
+    view::{LeaseEntry, LeaseView, Moment},
+};
+use oodatcaa_process::caller;
+use oodatcaa_sys::identity;
 
 /// Verbs of `lease`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
     /// List leases: who holds which task
     List,
-    /// Give back a task whose owner is gone
+    /// Take a task for a time, as a person or an agent that no worker runs; prints the token
+    Acquire(Acquire),
+    /// Renew such a lease
+    Beat(Beat),
+    /// Give back a task whose owner is gone, or, with its token, one that you took yourself
     Release(Release),
+}
+
+/// Flags of `acquire`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Acquire {
+    /// The task
+    #[arg(add = super::shell::tasks())]
+    id: String,
+    /// The role to work as: what it takes, its limit and its status while it works
+    #[arg(long)]
+    role: String,
+    /// Who works [default: your name at this machine]
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// How long it lives without being renewed [default: that of the role]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    ttl: Option<Duration>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+/// Flags of `beat`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Beat {
+    /// The task
+    #[arg(add = super::shell::tasks())]
+    id: String,
+    /// The token that `acquire` printed
+    #[arg(long, value_name = "NUMBER")]
+    token: u64,
 }
 
 /// Flags of `release`.
@@ -24,6 +65,12 @@ pub(super) struct Release {
     /// The task
     #[arg(add = super::shell::tasks())]
     id: String,
+    /// The token that `acquire` printed: gives back a lease of your own
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["force", "reason"])]
+    token: Option<u64>,
+    /// Where the task goes, with --token [default: to where it was taken from]
+    #[arg(long, value_name = "STATUS", requires = "token")]
+    to: Option<String>,
     /// Even when its owner is alive: its agent is ended, and what it still reports is ignored
     #[arg(long, requires = "reason")]
     force: bool,
@@ -38,6 +85,8 @@ pub(super) struct Release {
 pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List => list(ctx),
+        Verb::Acquire(args) => acquire(ctx, args),
+        Verb::Beat(args) => beat(ctx, args),
         Verb::Release(args) => release(ctx, args),
     }
 }
@@ -73,7 +122,55 @@ fn list(ctx: &Context) -> Done {
     ctx.ui.list(&entries, headings, rows, "no leases: no task is being worked on", foot)
 }
 
+/// Refuses what is for those outside of attempts. The own task of an attempt is held by its worker, who renews it:
+/// `true` where there is nothing to do.
+fn is_held_for_us(ctx: &Context, id: &str) -> Result<bool, Failure> {
+    let Some(why) = caller::attempt() else { return Ok(false) };
+    let own = std::env::var("OODATCAA_TASK_ID").ok();
+    if own.as_deref() == Some(id) {
+        ctx.ui.say(&format!("your worker holds the lease on {id}, and renews it"));
+        return Ok(true);
+    }
+    let message = format!("an agent's attempt works on its own task only, and this runs inside one: {why}");
+    Err(Failure::new(ErrorKind::Refused, message)
+        .hint("propose what else is to be done in result.json")
+        .see("security"))
+}
+
+/// Tells who holds a task now, and by which token.
+fn told(ctx: &Context, id: &TaskId, after: &Snapshot) -> Done {
+    let Some(held) = after.leases.get(id) else { return Ok(exit::OK) };
+    let entry = LeaseEntry { task: id.clone(), lease: LeaseView::of(held, &held.health(&after.now)) };
+    let token = entry.lease.token.map(|token| token.to_string()).unwrap_or_default();
+    let words = format!("token {token}, {}", entry.lease.owner);
+    ctx.ui.outcome(&entry, id.as_str(), &words, &[&token, &entry.lease.owner]);
+    Ok(exit::OK)
+}
+
+fn acquire(ctx: &Context, args: &Acquire) -> Done {
+    if is_held_for_us(ctx, &args.id)? {
+        return told(ctx, &find_task(&ctx.read()?.snapshot.queue, &args.id)?.id.clone(), &ctx.read()?.snapshot);
+    }
+    let owner = args.owner.clone().unwrap_or_else(|| format!("{}@{}", caller::user(), identity::host()));
+    let (id, changed) = ctx.project.lend(&args.id, &args.role, &owner, args.ttl, args.dry.dry_run)?;
+    changed.notes.iter().for_each(|note| ctx.ui.say(note));
+    told(ctx, &id, &changed.after())
+}
+
+fn beat(ctx: &Context, args: &Beat) -> Done {
+    if is_held_for_us(ctx, &args.id)? {
+        return told(ctx, &find_task(&ctx.read()?.snapshot.queue, &args.id)?.id.clone(), &ctx.read()?.snapshot);
+    }
+    let (id, changed) = ctx.project.renew(&args.id, Token(args.token))?;
+    told(ctx, &id, &changed.after())
+}
+
 fn release(ctx: &Context, args: &Release) -> Done {
+    if let Some(token) = args.token {
+        let to = args.to.as_deref().map(Status::new);
+        let (id, changed) = ctx.project.give_up(&args.id, Token(token), to.as_ref(), args.dry.dry_run)?;
+        return tell(ctx, "release", &id, &changed, args.dry);
+    }
     let reason = reason(args.reason.as_deref());
     let (snapshot, dry_run) = (ctx.read()?.snapshot, args.dry.dry_run);
     let agree = |question: &str| ctx.ui.agreed(question);

@@ -201,7 +201,8 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     // A paused role goes on by a person's word only, and what stops others is no agent's business.
     ("fleet", &["status"], &["start", "stop", "restart", "install", "uninstall"]),
     ("run", &["list", "show", "diff"], &["stop"]),
-    ("lease", &["list"], &["release"]),
+    // An agent's own task is held for it: what it may not take says so itself.
+    ("lease", &["list", "acquire", "beat"], &["release"]),
     ("worktree", &["list", "path", "open"], &["prune", "rm"]),
     ("queue", &["validate", "schema"], &["repair"]),
     ("sprint", &["report"], &["status --write", "new", "complete", "close", "rotate", "render"]),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::{
-    Data, EventDraft, Lease, Member, Now, Role, RunName, Status, Task, TaskId,
+    Data, EventDraft, ForeignLease, Lease, Member, Now, Role, RunName, Status, Task, TaskId,
     event::{Actor, payload::TaskChange},
     sprint::Head,
     time::stamp,
@@ -107,6 +107,8 @@ pub enum LeaseChange {
     Take(Lease),
     /// Write the lease again: a heartbeat, a process group, a stop request.
     Write(Lease),
+    /// Write the lease of somebody who is no worker of ours: by its own words it lives for a time.
+    Lend(ForeignLease),
     /// Remove the lease file and let go of the flock, if it is ours.
     Drop(TaskId),
 }

@@ -7,8 +7,9 @@ use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{Now, QueueLease, Role, RoleRule, RunName, Status, TaskId, Token, text};
+use crate::{Now, QueueLease, Role, RoleRule, RunName, Status, TaskId, Token, text, time::stamp};
 
 /// The identity of a worker: its tag for people and the facts that prove it alive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +178,35 @@ pub struct ForeignLease {
     pub token: Option<Token>,
     /// The end of its TTL; `None` when its times cannot be read.
     pub until: Option<DateTime<Utc>>,
+    /// When it was taken, where that can be read.
+    pub started_at: Option<DateTime<Utc>>,
+    /// The time that it lives without a heartbeat, where that can be read.
+    pub ttl: Option<Duration>,
+}
+
+impl ForeignLease {
+    /// Returns the same lease, beaten now.
+    #[must_use]
+    pub fn beaten(&self, now: DateTime<Utc>) -> Self {
+        let ttl = self.ttl.unwrap_or_default();
+        let ttl = chrono::Duration::from_std(ttl).unwrap_or(LONGEST).min(LONGEST);
+        Self { until: now.checked_add_signed(ttl), ..self.clone() }
+    }
+
+    /// Returns it in the first of the dialects, as helper scripts write it.
+    pub fn json(&self) -> Value {
+        let ttl = self.ttl.unwrap_or_default();
+        let beaten = self.until.and_then(|until| until.checked_sub_signed(chrono::Duration::from_std(ttl).ok()?));
+        json!({
+            "task_id": self.task_id,
+            "role": self.role,
+            "owner": self.owner,
+            "token": self.token,
+            "started_at": self.started_at.map(stamp),
+            "ttl_seconds": ttl.as_secs(),
+            "heartbeat_at": beaten.map(stamp),
+        })
+    }
 }
 
 /// The content of `.leases/<task>.json`.
@@ -385,8 +415,15 @@ mod tests {
     #[test]
     fn every_lease_names_its_owner() {
         let task_id = TaskId::parse("T1").expect("a good id");
-        let foreign =
-            ForeignLease { task_id: task_id.clone(), owner: "lease.sh".into(), role: None, token: None, until: None };
+        let foreign = ForeignLease {
+            task_id: task_id.clone(),
+            owner: "lease.sh".into(),
+            role: None,
+            token: None,
+            until: None,
+            started_at: None,
+            ttl: None,
+        };
         for (record, owner) in [
             (LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), "w@h"),
             (LeaseRecord::Foreign(foreign), "lease.sh"),
@@ -406,6 +443,8 @@ mod tests {
                 role: None,
                 token: None,
                 until,
+                started_at: None,
+                ttl: None,
             }),
             holder: Holder::Unknown,
         };

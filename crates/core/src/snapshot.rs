@@ -81,6 +81,10 @@ impl Snapshot {
                     let held = LeaseState { record: LeaseRecord::Ours(lease.clone()), holder: Holder::Alive };
                     self.leases.insert(lease.task_id.clone(), held);
                 }
+                LeaseChange::Lend(lease) => {
+                    let held = LeaseState { record: LeaseRecord::Foreign(lease.clone()), holder: Holder::Unknown };
+                    self.leases.insert(lease.task_id.clone(), held);
+                }
                 LeaseChange::Drop(task) => {
                     self.leases.remove(task);
                 }

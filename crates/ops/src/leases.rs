@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::{Changed, ErrorKind, Failure, Project, find_id};
 use oodatcaa_core::{
-    ChangeSet, LeaseState, RunName, Snapshot, TaskId, Workflow,
+    ChangeSet, LeaseState, RunName, Snapshot, Status, TaskId, Token, Workflow,
     event::Actor,
     landing,
     lease::LeaseHealth,
     manual,
     outcome::Retry,
     rescue::{self, Orphan},
-    text::{duration, many, one_line},
+    text::{self, duration, many, one_line},
 };
 use oodatcaa_git::takeover;
 
@@ -66,6 +66,52 @@ impl Project {
         })?;
         changed.notes = notes;
         Ok(Some((id, changed)))
+    }
+
+    /// Gives somebody who is no worker of ours a task for a time, by the rules of every claim.
+    pub fn lend(
+        &self,
+        id: &str,
+        role: &str,
+        owner: &str,
+        ttl: Option<Duration>,
+        dry_run: bool,
+    ) -> Result<(TaskId, Changed), Failure> {
+        let loaded = self.loaded()?;
+        let role = loaded.role(role)?;
+        let rule = loaded.config.workflow.rule(&role).expect("it was just found");
+        if text::one_line(owner) != owner || owner.contains('#') || owner.trim().is_empty() || owner.len() > 200 {
+            let message = format!("{owner:?} is no name of an owner: it is one line of at most 200 bytes without `#`");
+            return Err(Failure::new(ErrorKind::Usage, message).hint("name another: --owner agent-builder-A"));
+        }
+        self.decide_on(dry_run, &loaded.config.workflow, id, |snapshot, workflow, id, actor| {
+            manual::acquire(snapshot, workflow, id, rule, owner, ttl, actor)
+        })
+    }
+
+    /// Renews the lease of somebody who is no worker of ours.
+    pub fn renew(&self, id: &str, token: Token) -> Result<(TaskId, Changed), Failure> {
+        let id = find_id(&self.read()?.snapshot.queue, id, |_| true)?;
+        let workflow = &self.loaded()?.config.workflow;
+        let changed = self.decide(false, workflow, |snapshot, _, _| manual::beat(snapshot, &id, token))?;
+        Ok((id, changed))
+    }
+
+    /// Gives the lease of somebody who is no worker of ours back; the task goes to a status that its role may reach.
+    pub fn give_up(
+        &self,
+        id: &str,
+        token: Token,
+        to: Option<&Status>,
+        dry_run: bool,
+    ) -> Result<(TaskId, Changed), Failure> {
+        let id = find_id(&self.read()?.snapshot.queue, id, |_| true)?;
+        let workflow = &self.loaded()?.config.workflow;
+        let decide = |snapshot: &Snapshot, workflow: &Workflow, actor: &Actor| {
+            manual::give_back(snapshot, workflow, &id, token, to, actor)
+        };
+        let changed = self.decide(dry_run, workflow, decide)?;
+        Ok((id, changed))
     }
 
     /// Gives back the task of a dead or lost owner, as it stands now.

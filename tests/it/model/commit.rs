@@ -185,7 +185,7 @@ impl World {
                     drop(self.files.leases.insert(lease.task_id.clone(), Filed(lease.clone())));
                 }
                 LeaseChange::Drop(id) => drop(self.files.leases.remove(id)),
-                LeaseChange::Take(_) => unreachable!("agentctl takes no leases"),
+                LeaseChange::Take(_) | LeaseChange::Lend(_) => unreachable!("agentctl takes no leases here"),
             }
         }
         self.journal(&changes, &snapshot.now);
@@ -198,6 +198,7 @@ impl World {
 fn net(changes: &[LeaseChange]) -> impl Iterator<Item = &LeaseChange> {
     let id = |change: &LeaseChange| match change {
         LeaseChange::Take(lease) | LeaseChange::Write(lease) => lease.task_id.clone(),
+        LeaseChange::Lend(lease) => lease.task_id.clone(),
         LeaseChange::Drop(id) => id.clone(),
     };
     changes

@@ -301,6 +301,7 @@ impl Outlines {
                     leases.say(matches!(change, LeaseChange::Take(_)));
                     leases.lease(lease);
                 }
+                LeaseChange::Lend(lease) => leases.say(&lease.task_id),
                 LeaseChange::Drop(id) => leases.say(id),
             }
         }

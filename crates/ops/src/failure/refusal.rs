@@ -41,6 +41,8 @@ pub(crate) fn refused(refusal: &Refusal, queue: &Queue, workflow: &Workflow) -> 
             format!("it goes on by itself when that is done; insist: agentctl task unblock {task} --force")
         }
         Refusal::NeedsReason { task, to } => format!("agentctl task move {task} {to} --reason \"…\""),
+        Refusal::NotClaimable { task, .. } => format!("agentctl why {task}"),
+        Refusal::Superseded { task, .. } => format!("see who has it by now: agentctl show {task}"),
         Refusal::BadTask(_) => "agentctl help task".into(),
         Refusal::Taken(id) => format!("look at it: agentctl show {id}"),
     };

@@ -58,6 +58,7 @@ impl LeaseView {
     /// Describes a lease of the given health.
     pub fn of(held: &LeaseState, health: &LeaseHealth) -> Self {
         let ours = held.ours();
+        let foreign = if let LeaseRecord::Foreign(lease) = &held.record { Some(lease) } else { None };
         let (state, detail) = match health {
             LeaseHealth::Live => ("live", None),
             LeaseHealth::Dead(why) => ("dead", Some(why.clone())),
@@ -70,9 +71,9 @@ impl LeaseView {
             state,
             detail,
             attempt: ours.map(|lease| lease.attempt),
-            started_at: ours.map(|lease| lease.started_at.into()),
+            started_at: ours.map(|lease| lease.started_at).or_else(|| foreign?.started_at).map(Into::into),
             heartbeat_at: ours.map(|lease| lease.heartbeat_at.into()),
-            ttl_seconds: ours.map(|lease| lease.ttl_seconds),
+            ttl_seconds: ours.map(|lease| lease.ttl_seconds).or_else(|| Some(foreign?.ttl?.as_secs())),
             host: ours.map(|lease| lease.host.clone()),
             pid: ours.map(|lease| lease.pid),
             pgid: ours.and_then(|lease| lease.pgid),

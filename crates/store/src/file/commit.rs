@@ -19,7 +19,8 @@ use super::{
 use crate::{StoreError, Written};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{
-    ChangeSet, Event, Lease, LeaseChange, LeaseRecord, LeaseState, QueueLease, Snapshot, TaskId, state::starts,
+    ChangeSet, Event, ForeignLease, Lease, LeaseChange, LeaseRecord, LeaseState, QueueLease, Snapshot, TaskId,
+    state::starts,
 };
 use oodatcaa_sys::{files, lock::Lock};
 
@@ -74,20 +75,27 @@ impl Commit<'_> {
     /// Tells whether every token that is given out is greater than what directories and the user's state know of.
     fn tokens_are_new(&mut self) -> bool {
         let mut new = true;
-        for lease in self.changes.takes() {
-            let queue = self.snapshot.queue.get(&lease.task_id).map(|task| &task.lease);
-            let held = self.snapshot.leases.get(&lease.task_id).map(LeaseState::token);
+        let taken = self.changes.takes().map(|lease| (&lease.task_id, lease.token));
+        let is_held = |task: &TaskId, token| self.snapshot.leases.get(task).is_some_and(|held| held.token() == token);
+        let lent = self.changes.leases.iter().filter_map(|change| match change {
+            // One that is there is renewed, and has its token already.
+            LeaseChange::Lend(lease) => Some((&lease.task_id, lease.token.filter(|t| !is_held(&lease.task_id, *t))?)),
+            _ => None,
+        });
+        for (task, token) in taken.chain(lent) {
+            let queue = self.snapshot.queue.get(task).map(|task| &task.lease);
+            let held = self.snapshot.leases.get(task).map(LeaseState::token);
             let written = [held, queue.and_then(QueueLease::token)].into_iter().flatten();
-            if let Some(made_up) = written.max().filter(|token| *token > lease.token) {
-                log::warn!("{}: ignoring the token {made_up}, which no worker has issued", lease.task_id);
+            if let Some(made_up) = written.max().filter(|written| *written > token) {
+                log::warn!("{task}: ignoring the token {made_up}, which no worker has issued");
             }
-            let known = runs::highest_token(&self.store.layout, &lease.task_id);
-            if known >= lease.token {
-                log::info!("{}: the token {known} has been issued before; continuing after it", lease.task_id);
-                self.state.tokens.insert(lease.task_id.clone(), known);
+            let known = runs::highest_token(&self.store.layout, task);
+            if known >= token {
+                log::info!("{task}: the token {known} has been issued before; continuing after it");
+                self.state.tokens.insert(task.clone(), known);
                 new = false;
             } else {
-                self.state.tokens.remove(&lease.task_id);
+                self.state.tokens.remove(task);
             }
         }
         new
@@ -165,6 +173,11 @@ impl Commit<'_> {
                 }
                 // Not locked anew: only its owner writes a lease again.
                 LeaseChange::Write(lease) => lease,
+                LeaseChange::Lend(lease) => {
+                    undo.files.push(Before::of(&path)?);
+                    leases::write_lent(&path, lease)?;
+                    continue;
+                }
                 LeaseChange::Drop(_) => continue,
             };
             undo.files.push(Before::of(&path)?);
@@ -271,7 +284,7 @@ impl Commit<'_> {
         for (task, change) in net {
             let mut files = self.state.leases.files_of(&self.store.layout, task).into_iter();
             let dropped = match change {
-                LeaseChange::Write(_) => continue,
+                LeaseChange::Write(_) | LeaseChange::Lend(_) => continue,
                 // Another's file about the task stays behind only as long as its own lease.
                 LeaseChange::Take(_) => files.skip(1).try_for_each(|file| leases::remove(&file)),
                 LeaseChange::Drop(_) => disk::point("store.drop")
@@ -333,6 +346,7 @@ fn net(changes: &[LeaseChange]) -> BTreeMap<TaskId, LeaseChange> {
     for change in changes {
         let (LeaseChange::Take(Lease { task_id, .. })
         | LeaseChange::Write(Lease { task_id, .. })
+        | LeaseChange::Lend(ForeignLease { task_id, .. })
         | LeaseChange::Drop(task_id)) = change;
         let change = match change {
             // Its lock has still to be taken.

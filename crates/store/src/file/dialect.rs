@@ -14,6 +14,8 @@ pub(super) struct Loose {
     pub(super) token: Option<u64>,
     /// The end of its TTL; `None` when its times cannot be read.
     pub(super) until: Option<DateTime<Utc>>,
+    pub(super) started_at: Option<DateTime<Utc>>,
+    pub(super) ttl: Option<std::time::Duration>,
 }
 
 impl Loose {
@@ -38,6 +40,8 @@ impl Loose {
                 other => other.as_u64(),
             }),
             until,
+            started_at: start,
+            ttl: ttl(object).and_then(|ttl| ttl.to_std().ok()),
         }
     }
 }

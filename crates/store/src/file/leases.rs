@@ -123,6 +123,8 @@ fn record(bytes: &[u8], by_name: Option<&TaskId>) -> Result<Option<LeaseRecord>,
             role: loose.role.map(Role::new),
             token: loose.token.map(Token),
             until: loose.until,
+            started_at: loose.started_at,
+            ttl: loose.ttl,
         }),
     }))
 }
@@ -130,6 +132,13 @@ fn record(bytes: &[u8], by_name: Option<&TaskId>) -> Result<Option<LeaseRecord>,
 /// Writes a lease as a whole. It needs no fsync: after a power cut no owner is alive.
 pub(super) fn write(path: &Path, lease: &Lease) -> Result<(), StoreError> {
     let mut text = serde_json::to_vec_pretty(lease).expect("a lease is JSON");
+    text.push(b'\n');
+    put(path, &text)
+}
+
+/// Writes the lease of somebody who is no worker of ours, as their own scripts would.
+pub(super) fn write_lent(path: &Path, lease: &ForeignLease) -> Result<(), StoreError> {
+    let mut text = serde_json::to_vec_pretty(&lease.json()).expect("a lease is JSON");
     text.push(b'\n');
     put(path, &text)
 }

@@ -174,6 +174,8 @@ impl FileStore {
                     role: None,
                     token: Some(*token),
                     until,
+                    started_at: None,
+                    ttl: None,
                 };
                 let state = LeaseState { record: LeaseRecord::Foreign(lease), holder: Holder::Alive };
                 snapshot.leases.insert(task.id.clone(), state);

@@ -13,12 +13,14 @@ use crate::{
 mod add;
 mod attempts;
 mod edit;
+mod lend;
 mod refusal;
 
 pub use add::{Wanted, add, next_id};
 use attempts::ask_to_stop;
 pub use attempts::{clear_mark, release, stop};
 pub use edit::{TaskPatch, depend, edit, undepend};
+pub use lend::{acquire, beat, give_back};
 pub use refusal::Refusal;
 use refusal::{ended, find, free, unmerged, unneeded};
 

@@ -51,6 +51,12 @@ pub enum Refusal {
     /// Needs a human's words for the journal.
     #[error("moving {task} to `{to}` needs a reason")]
     NeedsReason { task: TaskId, to: Status },
+    /// A claim would not take it either.
+    #[error("{task} is not to be had: {why}")]
+    NotClaimable { task: TaskId, why: String },
+    /// Its lease is another's by now.
+    #[error("the token {token} of {task} counts no more{}", if newest > token { format!(", the newest is {newest}") } else { String::new() })]
+    Superseded { task: TaskId, token: u64, newest: u64 },
     /// The new task cannot be added as it was described.
     #[error("{0}")]
     BadTask(String),
