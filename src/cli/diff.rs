@@ -5,10 +5,10 @@ use super::{
     fail::{Done, exit},
     ui::{Item, Tone},
 };
-use oodatcaa_core::text::many_lines;
+use oodatcaa_core::{Snapshot, TaskId, Token, text::many_lines};
 use oodatcaa_git::diff;
 use oodatcaa_ops::{
-    runs,
+    Failure, Project, runs,
     view::{ChangedFileView, DiffView},
 };
 
@@ -25,10 +25,9 @@ pub(super) struct Args {
 
 /// Prints a diff.
 pub(super) fn run(ctx: &Context, args: &Args) -> Done {
-    let (layout, snapshot) = (ctx.project.layout()?, ctx.read()?.snapshot);
+    let snapshot = ctx.read()?.snapshot;
     let (task, token) = runs::named(&ctx.project, &snapshot, &args.run)?;
-    let branch = snapshot.queue.get(&task).and_then(|task| task.branch.as_deref());
-    let range = diff::range(layout, &ctx.project.loaded()?.config.workspace, &task, branch, token)?;
+    let range = range(&ctx.project, &snapshot, &task, token)?;
     let files = range.files()?;
     let risky: Vec<String> = files.iter().filter_map(|file| file.look_at.clone()).collect();
     let file = |file: diff::FileChange| ChangedFileView {
@@ -62,17 +61,32 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
         return Ok(exit::OK);
     }
     for line in many_lines(&String::from_utf8_lossy(&patch)).lines() {
-        let tone = match line.as_bytes() {
-            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'd', b'i', b'f', b'f', ..] => Tone::Strong,
-            [b'+', ..] => Tone::Good,
-            [b'-', ..] => Tone::Bad,
-            [b'@', ..] => Tone::Busy,
-            _ => Tone::Plain,
-        };
-        ctx.ui.verbatim(&tone.paint(line));
+        ctx.ui.verbatim(&tone(line).paint(line));
     }
     if !risky.is_empty() {
         ctx.ui.foot(&format!("look at these closely, other programs act on them: {}", risky.join(", ")));
     }
     Ok(exit::OK)
+}
+
+/// Finds what a task or one attempt on it changed.
+pub(super) fn range(
+    project: &Project,
+    snapshot: &Snapshot,
+    task: &TaskId,
+    token: Option<Token>,
+) -> Result<diff::Range, Failure> {
+    let branch = snapshot.queue.get(task).and_then(|task| task.branch.as_deref());
+    Ok(diff::range(project.layout()?, &project.loaded()?.config.workspace, task, branch, token)?)
+}
+
+/// Returns how a line of a diff is painted.
+pub(super) fn tone(line: &str) -> Tone {
+    match line.as_bytes() {
+        [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] | [b'd', b'i', b'f', b'f', ..] => Tone::Strong,
+        [b'+', ..] => Tone::Good,
+        [b'-', ..] => Tone::Bad,
+        [b'@', ..] => Tone::Busy,
+        _ => Tone::Plain,
+    }
 }

@@ -4,6 +4,7 @@
 //! disk holds up a key. An act runs on a thread of its own as well.
 
 mod act;
+mod changes;
 mod data;
 mod draw;
 mod log;
@@ -24,6 +25,7 @@ use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use self::{
     act::Act,
+    changes::Changes,
     data::{Asked, Data},
     draw::Scene,
     log::Log,
@@ -64,13 +66,26 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     let (tell, told) = unbounded();
     data::read_on(root, asked, tell).map_err(|error| failed(&error))?;
     let screen = Screen::open().map_err(|error| failed(&error))?;
-    let mut top =
-        Top { ctx, state: State::new(args.read_only), data: None, wrong: None, log: Log::default(), ask, done: None };
+    let mut top = Top {
+        ctx,
+        state: State::new(args.read_only),
+        data: None,
+        wrong: None,
+        log: Log::default(),
+        ask,
+        changes: None,
+        done: None,
+    };
     top.drive(screen, &told).map_err(|error| failed(&error))
 }
 
-/// An act, and what became of it.
-type Acted = (Act, Result<String, Failure>);
+/// What came back from the thread beside the screen.
+enum Back {
+    /// An act, and what became of it.
+    Acted(Act, Result<String, Failure>),
+    /// What the work on a task changed.
+    Changes(Result<Changes, Failure>),
+}
 
 /// What is on the screen, and where its news come from.
 struct Top<'a> {
@@ -80,8 +95,9 @@ struct Top<'a> {
     wrong: Option<String>,
     log: Log,
     ask: Sender<Asked>,
-    /// What becomes of the act that runs, while one does.
-    done: Option<Receiver<Acted>>,
+    changes: Option<Changes>,
+    /// What becomes of what runs beside the screen, while something does.
+    done: Option<Receiver<Back>>,
 }
 
 impl Top<'_> {
@@ -109,7 +125,17 @@ impl Top<'_> {
                             Effect::Interrupt => return Ok(exit::INTERRUPTED),
                             Effect::Suspend => screen.suspend()?,
                             Effect::Ask(asked) => drop(self.ask.send(asked)),
-                            Effect::Do(act) => self.begin(act),
+                            Effect::Do(act) => {
+                                let command = act.command();
+                                self.beside(&command, move |project| {
+                                    let done = act.run(project);
+                                    Back::Acted(act, done)
+                                });
+                            }
+                            Effect::Diff(task) => {
+                                let command = Changes::command(&task);
+                                self.beside(&command, move |project| Back::Changes(Changes::read(project, task)));
+                            }
                         }
                         self.follow();
                         is_old = true;
@@ -127,10 +153,16 @@ impl Top<'_> {
                 }
                 recv(done) -> done => {
                     self.done = None;
-                    if let Ok((act, done)) = done {
-                        self.state.message = Some(act::told(&act, &done));
-                        is_old = true;
+                    match done {
+                        Ok(Back::Acted(act, done)) => self.state.message = Some(act::told(&act, &done)),
+                        Ok(Back::Changes(Ok(changes))) => {
+                            self.state.show_diff(changes.lines.len());
+                            self.changes = Some(changes);
+                        }
+                        Ok(Back::Changes(Err(failure))) => self.state.message = Some((false, failure.sentence())),
+                        Err(_) => {}
                     }
+                    is_old = true;
                 }
                 recv(idle) -> _ => is_old |= self.follow(),
             }
@@ -145,6 +177,7 @@ impl Top<'_> {
             state: &self.state,
             data: self.data.as_ref(),
             log: &self.log,
+            changes: self.changes.as_ref(),
             wrong: self.wrong.as_deref(),
         };
         screen.draw(|frame| {
@@ -177,23 +210,20 @@ impl Top<'_> {
         !self.state.frozen && data.tasks.iter().filter(runs).any(|task| Some(&task.id) == selected)
     }
 
-    /// Runs an act beside the screen, one at a time.
-    fn begin(&mut self, act: Act) {
+    /// Runs something beside the screen, one thing at a time, and shows the command that does the same.
+    fn beside(&mut self, command: &str, run: impl FnOnce(&Project) -> Back + Send + 'static) {
         if self.done.is_some() {
-            self.state.message = Some((false, "the act before this one has not ended yet".into()));
+            self.state.message = Some((false, "what was asked before this has not ended yet".into()));
             return;
         }
         let Ok(root) = self.ctx.project.layout().map(|layout| layout.root().to_owned()) else { return };
         let (tell, done) = unbounded();
-        self.state.message = Some((true, format!("{} …", act.command())));
-        let run = move || {
-            let done = act.run(&Project::new(Some(root)));
-            // Whoever has left the screen by now finds it in the journal.
-            let _ = tell.send((act, done));
-        };
-        match thread::Builder::new().name("act".into()).spawn(run) {
+        self.state.message = Some((true, format!("{command} …")));
+        // Whoever has left the screen by then finds it in the journal.
+        let run = move || drop(tell.send(run(&Project::new(Some(root)))));
+        match thread::Builder::new().name("beside".into()).spawn(run) {
             Ok(_) => self.done = Some(done),
-            Err(error) => self.state.message = Some((false, format!("nothing was changed: {error}"))),
+            Err(error) => self.state.message = Some((false, format!("nothing was done: {error}"))),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::Project;
 
 mod change;
-mod json;
+pub(crate) mod json;
 mod running;
 mod sandbox;
 mod schema;

@@ -272,6 +272,39 @@ fn an_act_from_the_dashboard_is_that_of_the_command_that_it_shows() {
 }
 
 #[test]
+fn a_merge_is_looked_through_and_approved_at_the_commit_that_was_shown() {
+    if !tools::available(false, &["tmux"]) {
+        return;
+    }
+    let (project, _trees) = crate::cli::json::worked_in();
+    let needs = piped(&project, &["inbox"]);
+    let merge = needs.as_array().expect("a list").iter().find(|need| need["kind"] == "merge").expect("one waits");
+    let (id, task) = (merge["id"].as_str().unwrap(), merge["task"].as_str().unwrap());
+    let at = needs.as_array().unwrap().iter().position(|need| need["id"] == id).unwrap();
+    let terminal = Terminal::run(&project, (120, 40), "top");
+    eventually("it is drawn", || terminal.screen().contains("› tasks").then_some(()));
+    terminal.tmux(&["send-keys", "2"]);
+    eventually("the inbox", || terminal.screen().contains(id).then_some(()));
+    for _ in 0..at {
+        terminal.tmux(&["send-keys", "j"]);
+    }
+    terminal.tmux(&["send-keys", "d"]);
+    let file = format!("+++ b/{task}.txt");
+    eventually("the diff", || terminal.screen().contains(&file).then_some(()));
+    terminal.tmux(&["send-keys", "a"]);
+    let commit: String = merge["commit"].as_str().expect("a commit").chars().take(12).collect();
+    let command = format!("agentctl approve {id} --commit {commit}");
+    eventually("the command", || terminal.screen().contains(&command).then_some(()));
+    terminal.tmux(&["send-keys", "Enter"]);
+    eventually("it is approved", || {
+        let approved = |event: &Value| event["data"]["decision"] == id && event["data"]["verdict"] == "approved";
+        project.events_of("decision.resolved").iter().any(approved).then_some(())
+    });
+    terminal.tmux(&["send-keys", "q"]);
+    terminal.until("[ended 0]");
+}
+
+#[test]
 fn the_dashboard_gives_the_terminal_back_at_a_signal_and_is_the_status_where_there_is_none() {
     if !tools::available(false, &["tmux"]) {
         return;

@@ -9,6 +9,7 @@ use ratatui::{
 use unicode_width::UnicodeWidthChar as _;
 
 use super::{
+    changes::Changes,
     data::Data,
     log::Log,
     sgr,
@@ -34,6 +35,7 @@ pub(super) struct Scene<'a> {
     /// Nothing before the first reading.
     pub(super) data: Option<&'a Data>,
     pub(super) log: &'a Log,
+    pub(super) changes: Option<&'a Changes>,
     /// What keeps the project from being read.
     pub(super) wrong: Option<&'a str>,
 }
@@ -155,6 +157,14 @@ fn body(pen: &mut Pen<'_>, scene: &Scene<'_>, top: u16, end: u16) {
             {
                 rule(pen, top + beside, &format!(" {} ", one_line(&need.question.id)));
                 plain(pen, details(need, width), top + beside + 1, end, 0);
+            }
+        }
+        View::Diff => {
+            let Some(changes) = scene.changes else { return };
+            rule(pen, top, &format!(" {} ", Changes::command(&changes.task)));
+            let rows = (top + 1..end).zip(changes.lines.iter().skip(state.row()));
+            for (row, line) in rows {
+                pen.line(row, line, Style::new());
             }
         }
         View::Fleet | View::Help => {
@@ -360,12 +370,15 @@ fn message(scene: &Scene<'_>) -> String {
 
 fn keys(scene: &Scene<'_>) -> &'static str {
     match (scene.state.view, scene.state.read_only) {
-        (View::Tasks, true) => " q quit  ? help  Enter log  / filter  v all  1 2 3 views",
+        (View::Tasks, true) => " q quit  ? help  Enter log  d diff  / filter  v all  1 2 3 views",
         (View::Tasks, false) => {
-            " q quit  ? help  Enter log  / filter  a approve  r retry  x stop  v all  1 2 3 views  . freeze"
+            " q quit  ? help  Enter log  d diff  / filter  a approve  r retry  x stop  v all  1 2 3 views  . freeze"
         }
-        (View::Inbox, false) => " q quit  ? help  a approve  R reject  s answer  1 2 3 views",
-        (View::Inbox | View::Fleet, _) => " q quit  ? help  1 2 3 views",
+        (View::Inbox, false) => " q quit  ? help  d diff  a approve  R reject  s answer  1 2 3 views",
+        (View::Inbox, true) => " q quit  ? help  d diff  1 2 3 views",
+        (View::Diff, true) => " q quit  Esc back  j k up and down",
+        (View::Diff, false) => " q quit  Esc back  j k up and down  a approve  R reject",
+        (View::Fleet, _) => " q quit  ? help  1 2 3 views",
         (View::Help, _) => " q quit  Esc back",
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum View {
     Tasks,
     Inbox,
     Fleet,
+    /// What the work on a task changed.
+    Diff,
     Help,
 }
 
@@ -25,6 +27,7 @@ impl View {
             Self::Tasks => "tasks",
             Self::Inbox => "inbox",
             Self::Fleet => "fleet",
+            Self::Diff => "diff",
             Self::Help => "help",
         }
     }
@@ -49,6 +52,8 @@ pub(super) enum Effect {
     Suspend,
     Ask(Asked),
     Do(Act),
+    /// Show what the work on this task changed.
+    Diff(TaskId),
 }
 
 /// What was chosen.
@@ -67,8 +72,12 @@ pub(super) struct State {
     /// What is shown stays as it is.
     pub(super) frozen: bool,
     pub(super) read_only: bool,
-    /// The selected rows of tasks, inbox and fleet.
-    at: [usize; 3],
+    /// The view that a diff was asked for in.
+    back: View,
+    /// How many lines the diff has.
+    diff: usize,
+    /// The selected rows of tasks, inbox, fleet and diff.
+    at: [usize; 4],
 }
 
 /// A page of a list or a log.
@@ -89,7 +98,9 @@ impl State {
             scrolled: 0,
             frozen: false,
             read_only,
-            at: [0; 3],
+            back: View::default(),
+            diff: 0,
+            at: [0; 4],
         }
     }
 
@@ -98,7 +109,19 @@ impl State {
             View::Tasks | View::Help => 0,
             View::Inbox => 1,
             View::Fleet => 2,
+            View::Diff => 3,
         }
+    }
+
+    /// Returns the view in which something is selected: below a diff that in which it was asked for.
+    fn chosen_in(&self) -> View {
+        if self.view == View::Diff { self.back } else { self.view }
+    }
+
+    /// Shows a diff of so many lines.
+    pub(super) fn show_diff(&mut self, lines: usize) {
+        self.back = self.chosen_in();
+        (self.view, self.diff, self.at[3], self.message) = (View::Diff, lines, 0, None);
     }
 
     /// Returns the selected row.
@@ -113,10 +136,10 @@ impl State {
 
     /// Returns the selected need: of the inbox, or what the selected task waits for.
     pub(super) fn need<'a>(&self, data: &'a Data) -> Option<&'a NeedView> {
-        match self.view {
+        match self.chosen_in() {
             View::Inbox => data.needs.get(self.at[1]),
             View::Tasks => data.need_of(self.task(data)?),
-            View::Fleet | View::Help => None,
+            View::Fleet | View::Diff | View::Help => None,
         }
     }
 
@@ -149,6 +172,7 @@ impl State {
         let rows = data.map_or(0, |data| match self.view {
             View::Tasks | View::Help => data.tasks.len(),
             View::Inbox => data.needs.len(),
+            View::Diff => self.diff,
             View::Fleet => data.status.view.roles.iter().map(|role| 1 + role.processes.len()).sum(),
         });
         let place = self.place();
@@ -172,9 +196,10 @@ impl State {
             KeyCode::Tab => self.go(match self.view {
                 View::Tasks => View::Inbox,
                 View::Inbox => View::Fleet,
-                View::Fleet | View::Help => View::Tasks,
+                View::Fleet | View::Diff | View::Help => View::Tasks,
             }),
             KeyCode::Esc if self.whole_log => self.whole_log = false,
+            KeyCode::Esc if self.view == View::Diff => self.go(self.back),
             KeyCode::Esc if self.view != View::Tasks => self.go(View::Tasks),
             KeyCode::Esc if !self.asked.filter.is_empty() => return self.ask(String::new()),
             KeyCode::Enter | KeyCode::Char('l' | 'z') if self.view == View::Tasks => self.whole_log = !self.whole_log,
@@ -185,6 +210,7 @@ impl State {
                 self.go(View::Tasks);
                 self.entry = Some(Entry::Filter(self.asked.filter.clone()));
             }
+            KeyCode::Char('d') => return self.diff_of(data),
             KeyCode::Char('v') => {
                 self.asked.all = !self.asked.all;
                 return Effect::Ask(self.asked.clone());
@@ -205,6 +231,19 @@ impl State {
         Effect::Ask(self.asked.clone())
     }
 
+    /// Asks for the diff of the selected task, or of the one that the selected need is about.
+    fn diff_of(&mut self, data: Option<&Data>) -> Effect {
+        let task = data.and_then(|data| match self.chosen_in() {
+            View::Tasks => self.task(data).cloned(),
+            _ => self.need(data)?.question.task.clone(),
+        });
+        match task {
+            Some(task) => return Effect::Diff(task),
+            None => self.message = Some((false, "it is about no task".into())),
+        }
+        Effect::Nothing
+    }
+
     /// Begins an act on what is selected: shows its command, and asks for words or for a yes.
     fn begin(&mut self, key: char, data: Option<&Data>) {
         let Some(data) = data else { return };
@@ -213,7 +252,7 @@ impl State {
             self.message = refuse("--read-only: nothing can be changed from here");
             return;
         }
-        let task = || self.task(data).filter(|_| self.view == View::Tasks).map(ToString::to_string);
+        let task = || self.task(data).filter(|_| self.chosen_in() == View::Tasks).map(ToString::to_string);
         let runs = || data.tasks.get(self.at[0]).is_some_and(|task| task.state == TaskState::Running);
         let need = self.need(data);
         let decides = need.filter(|need| need.question.commit.is_some() || need.question.default.is_some());

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{
     act::Act,
+    changes::Changes,
     data::{Asked, Data},
     draw::{Scene, draw},
     log::Log,
@@ -28,6 +29,7 @@ struct Stage {
     _dir: tempfile::TempDir,
     data: Data,
     log: Log,
+    changes: Option<Changes>,
     ascii: bool,
 }
 
@@ -56,7 +58,7 @@ impl Stage {
         let lines =
             ["14:03:22 \u{1b}[36mBash\u{1b}[0m cargo test lease", "14:03:41 1 failed: lease::resume_after_suspend"];
         log.lines = lines.iter().map(|line| sgr::line(line)).collect();
-        Self { _dir: dir, data, log, ascii: false }
+        Self { _dir: dir, data, log, changes: None, ascii: false }
     }
 
     fn draw(&self, state: &State, (width, height): (u16, u16)) -> Vec<String> {
@@ -69,6 +71,7 @@ impl Stage {
             state,
             data: Some(&self.data),
             log: &self.log,
+            changes: self.changes.as_ref(),
             wrong: None,
         };
         let drawn = terminal.draw(|frame| {
@@ -250,4 +253,25 @@ fn a_log_is_wrapped_or_cut_and_followed_from_its_end() {
     assert!(stage.draw(&state, (80, 24))[21].starts_with("line 189"));
     press(&mut state, &stage.data, "f");
     assert!(stage.draw(&state, (80, 24))[21].starts_with("line 199"));
+}
+
+#[test]
+fn a_diff_is_looked_through_and_left_for_where_it_was_asked_for() {
+    let mut stage = Stage::new();
+    let mut state = State::new(false);
+    let task = stage.data.tasks[0].id.clone();
+    press(&mut state, &stage.data, "2");
+    assert_eq!(press(&mut state, &stage.data, "d"), Effect::Diff(task.clone()), "the one that the need is about");
+    let lines = (0..50).map(|n| sgr::line(&format!("+line {n}"))).collect();
+    stage.changes = Some(Changes { task, lines });
+    state.show_diff(50);
+    let screen = stage.draw(&state, (80, 24));
+    assert!(screen[1].contains("agentctl run diff P014") && screen[2] == "+line 0", "{screen:#?}");
+    press(&mut state, &stage.data, "jjj");
+    assert_eq!(stage.draw(&state, (80, 24))[2], "+line 3");
+    press(&mut state, &stage.data, "G");
+    assert_eq!(stage.draw(&state, (80, 24))[2], "+line 49");
+    assert_eq!(state.need(&stage.data).map(|need| need.question.id.as_str()), Some("P014"), "a yes is about the same");
+    press(&mut state, &stage.data, "\u{1b}");
+    assert_eq!(state.view, View::Inbox);
 }

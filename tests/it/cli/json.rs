@@ -6,7 +6,7 @@ use super::{Said, agentctl};
 use crate::support::{Project, git};
 
 /// A repository in which one task waits for a yes, one for an answer, and one has been worked on.
-pub(super) fn worked_in() -> (Project, tempfile::TempDir) {
+pub(crate) fn worked_in() -> (Project, tempfile::TempDir) {
     let project = Project::new(
         r#"[ "$OODATCAA_ROLE" = builder ] || exit 0
 echo at work
