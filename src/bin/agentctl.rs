@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use oodatcaa_process::confine;
 
 fn main() -> ExitCode {
+    // Where tests let it panic while it draws, by the environment.
+    #[cfg(feature = "failpoints")]
+    let _points = fail::FailScenario::setup();
     match std::env::args_os().nth(1) {
         Some(mode) if mode == confine::MODE => confine::main(),
         _ => oodatcaa::cli::main(std::env::args_os()),

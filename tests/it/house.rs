@@ -113,3 +113,17 @@ fn who_goes_round_the_one_door_for_files_is_known_here() {
     found.sort_unstable();
     assert_eq!(found, known);
 }
+
+/// What draws the dashboard is in `agentctl` alone, also of the one library that its programs share.
+#[test]
+fn the_workers_program_has_nothing_of_what_draws_the_dashboard() {
+    if !crate::support::tools::available(false, &["nm"]) {
+        return;
+    }
+    let drawn = |program: &str| {
+        let listed = std::process::Command::new("nm").args(["-C", program]).output().expect("nm");
+        String::from_utf8_lossy(&listed.stdout).matches("ratatui").count()
+    };
+    assert_eq!(drawn(env!("CARGO_BIN_EXE_agent-daemon")), 0);
+    assert!(drawn(env!("CARGO_BIN_EXE_agentctl")) > 0, "where it is, it is seen");
+}

@@ -337,6 +337,21 @@ fn the_dashboard_gives_the_terminal_back_at_a_signal_and_is_the_status_where_the
 }
 
 #[test]
+fn a_panic_of_the_dashboard_gives_the_terminal_back_and_can_be_read() {
+    if !tools::available(false, &["tmux"]) {
+        return;
+    }
+    let project = project();
+    let env = "LANG=C.UTF-8 FAILPOINTS='top.draw=2*off->panic(the pen broke)'";
+    let terminal = Terminal::run_with(&project, (80, 24), env, "top");
+    let seen = terminal.until("[ended 101]");
+    assert!(seen.contains("the pen broke") && !terminal.screen().contains("› tasks"), "{seen}");
+    // Letters that are typed show again: the terminal is no longer raw.
+    terminal.tmux(&["send-keys", "-l", "hello"]);
+    terminal.until("hello");
+}
+
+#[test]
 fn an_idle_dashboard_uses_no_cpu() {
     if !tools::available(false, &["tmux"]) {
         return;

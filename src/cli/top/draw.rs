@@ -45,6 +45,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     if area.width == 0 || area.height == 0 {
         return;
     }
+    fail::fail_point!("top.draw");
     let mut pen = Pen { buffer, area };
     pen.put(0, &header(scene, area.width.into()), Style::new());
     let foot = area.height.saturating_sub(1);
