@@ -90,6 +90,18 @@ struct Section {
     more: usize,
 }
 
+impl Section {
+    /// Returns its heading, with how many things stand below it; amounts are not counted.
+    fn title(&self) -> String {
+        match self.heading {
+            SPENT => SPENT.into(),
+            heading => format!("{heading} ({})", self.lines.len() + self.more),
+        }
+    }
+}
+
+const SPENT: &str = "Spent";
+
 /// Puts the report into sections, the worst first. One without lines is left out.
 fn sections(report: &ReportView) -> Vec<Section> {
     let section = |heading, lines: Vec<Line>| Section { heading, lines, more: 0 };
@@ -113,7 +125,7 @@ fn sections(report: &ReportView) -> Vec<Section> {
         section("Called done without a merge", unproved.collect()),
         section("Landed", report.landed.iter().map(landed).collect()),
         section("Nothing to change", report.no_change.iter().map(|task| ended(task, ("✓", Tone::Faint))).collect()),
-        section("Spent", spent(report)),
+        section(SPENT, spent(report)),
         Section { heading: "Odd", lines: report.odd.iter().map(odd).collect(), more: report.odd_left_out },
         section("At work", report.running.iter().map(|task| next(task, TaskState::Running)).collect()),
         section("Next", report.next.iter().map(|task| next(task, TaskState::Waiting)).collect()),
@@ -251,9 +263,8 @@ fn text(ctx: &Context, report: &ReportView, most: usize) {
         ctx.ui.line(&Tone::Warn.paint("SIMULATED: what is marked SIM called no model"));
     }
     for section in sections(report) {
-        let count = section.lines.len() + section.more;
         ctx.ui.line("");
-        ctx.ui.line(&Tone::Strong.paint(&format!("{} ({count})", section.heading)));
+        ctx.ui.line(&Tone::Strong.paint(&section.title()));
         for line in section.lines.iter().take(most) {
             let (sign, tone) = line.sign;
             ctx.ui.line(&format!("  {} {}  {}", tone.paint(sign), Tone::Strong.paint(&line.name), line.words));
@@ -276,7 +287,7 @@ fn markdown(report: &ReportView, most: usize) -> String {
     }
     all.push('\n');
     for section in sections(report) {
-        all.push_str(&format!("\n## {} ({})\n\n", section.heading, section.lines.len() + section.more));
+        all.push_str(&format!("\n## {}\n\n", section.title()));
         for line in section.lines.iter().take(most) {
             all.push_str(&format!("- **{}**: {}", escaped(&line.name), escaped(&line.words)));
             if let Some(next) = &line.next {

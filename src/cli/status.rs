@@ -190,7 +190,7 @@ impl Screen {
 
     /// Returns the workers, one a row; empty where none runs.
     pub(super) fn workers(&self, ui: &Ui) -> Table {
-        let mut table = Table::new("WORKER | PID | STATE | UP | CPU | MEM | PROCS? | TASK | LAST~");
+        let mut table = Table::new("WORKER | PID | STATE | UP | CPU | MEM | PROCS? | TASK? | LAST~");
         for worker in self.view.roles.iter().flat_map(|line| &line.processes) {
             let tone = match worker.state {
                 "working" => Tone::Busy,
