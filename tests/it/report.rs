@@ -95,6 +95,7 @@ fn a_night_is_told_worst_first_and_nothing_is_called_done_without_a_merge_or_a_d
         git(project.root(), &["merge-base", "--is-ancestor", commit, "main"]);
         assert_eq!(landed["files"], 2, "{landed}");
         assert_eq!(landed["usd"], Value::Null, "nobody knows the price: {landed}");
+        assert_eq!(landed["unpriced"], 2, "builder and tester; a merge of ours costs nothing: {landed}");
     }
     assert_eq!(told["spent"]["usd"], Value::Null);
     let starts = told["budgets"].as_array().unwrap().iter().find(|budget| budget["unit"] == "starts").expect("a limit");

@@ -16,8 +16,8 @@ use crate::{
     workers,
 };
 use oodatcaa_core::{
-    Data, Event, Role, Snapshot, Status, Task, TaskId, Token, Workflow, budget, claim,
-    event::payload::{Ended, TaskChange},
+    Data, Event, Role, Snapshot, Status, Task, TaskId, Token, Usage, Workflow, budget, claim,
+    event::payload::{Claimed, Ended, TaskChange},
     needs,
     state::spending::Spent,
     text::{cut, one_line},
@@ -102,12 +102,11 @@ impl Project {
             unproved,
             spent: SpentView {
                 starts: told.starts,
-                attempts: told.spent.attempts,
-                // Where nothing was started, nothing was spent.
-                usd: dollars(&told.spent).or((told.spent.attempts == 0).then_some(0.0)),
-                unpriced: told.spent.unpriced,
-                tokens: told.spent.tokens,
-                seconds: told.spent.millis as f64 / 1e3,
+                attempts: told.bill.attempts(),
+                usd: told.bill.usd(),
+                unpriced: told.bill.spent.unpriced,
+                tokens: told.bill.spent.tokens,
+                seconds: told.bill.spent.millis.saturating_add(told.bill.free.1) as f64 / 1e3,
                 simulated_attempts: told.simulated,
             },
             budgets: budget::standing(snapshot, workflow).into_iter().map(BudgetView::of).collect(),
@@ -134,7 +133,6 @@ impl Project {
             let range = diff::range(self.layout().ok()?, config, id, branch, None).ok()?;
             Some(range.files().ok()?.len())
         };
-        let spent = snapshot.history.task(id).map(|known| known.spent).unwrap_or_default();
         LandedView {
             task: id.clone(),
             title: task.map(|task| task.title.clone()).or_else(|| told.title.clone()).unwrap_or_default(),
@@ -142,16 +140,49 @@ impl Project {
             commit: commit.into(),
             at: at.into(),
             files: ask.then(files).flatten(),
-            usd: dollars(&spent),
-            unpriced: spent.unpriced,
+            usd: told.bill.usd().filter(|_| told.bill.spent.attempts > 0),
+            unpriced: told.bill.spent.unpriced,
             simulated: told.simulated,
         }
     }
 }
 
-/// Returns the known part of a price; nothing where none of it is known.
-pub(crate) fn dollars(spent: &Spent) -> Option<f64> {
-    (spent.attempts > spent.unpriced).then_some(spent.micros as f64 / 1e6)
+/// What attempts used up. Merges of ours and attempts that are their gates start no agent: what they cost is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bill {
+    /// That of attempts that started an agent.
+    pub(crate) spent: Spent,
+    /// The others: how many, and their milliseconds.
+    free: (u32, u64),
+}
+
+impl Bill {
+    /// Adds an attempt.
+    pub(crate) fn add(&mut self, usage: &Usage, is_free: bool) {
+        if is_free {
+            let mut one = Spent::default();
+            one.add(usage);
+            self.free = (self.free.0.saturating_add(1), self.free.1.saturating_add(one.millis));
+        } else {
+            self.spent.add(usage);
+        }
+    }
+
+    /// Returns how many attempts there were.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.spent.attempts.saturating_add(self.free.0)
+    }
+
+    /// Returns the known part of their price in US dollars; nothing where none of it is known.
+    pub(crate) fn usd(&self) -> Option<f64> {
+        let Spent { attempts, unpriced, micros, .. } = self.spent;
+        (attempts == 0 || attempts > unpriced).then_some(micros as f64 / 1e6)
+    }
+}
+
+/// Tells whether a claim starts no agent.
+pub(crate) fn is_free(claimed: &Claimed) -> bool {
+    claimed.merge || claimed.agentless
 }
 
 fn troubled(model: &ReadModel<'_>, task: &Task, told: &TaskTold) -> Option<TroubledView> {
@@ -234,7 +265,7 @@ struct Told {
     /// The role that builds: its word says whether there was something to change.
     builds: Option<Role>,
     tasks: BTreeMap<TaskId, TaskTold>,
-    spent: Spent,
+    bill: Bill,
     starts: u32,
     simulated: u32,
     odd: BTreeMap<OddKey, OddView>,
@@ -249,6 +280,10 @@ type OddKey = (&'static str, String);
 struct TaskTold {
     title: Option<String>,
     simulated: bool,
+    /// What it used up in all its life.
+    bill: Bill,
+    /// Its last claim started no agent.
+    is_free: bool,
     /// The roles whose last word was that there is nothing to change.
     unchanged: BTreeSet<Role>,
     /// The role whose attempt ended last.
@@ -319,7 +354,7 @@ impl Told {
             since,
             builds,
             tasks: BTreeMap::new(),
-            spent: Spent::default(),
+            bill: Bill::default(),
             starts: 0,
             simulated: 0,
             odd: BTreeMap::new(),
@@ -397,14 +432,13 @@ impl Told {
             Data::LeaseAcquired(claimed) => {
                 task.simulated |= event.simulated;
                 (task.merged, task.landing) = (None, None);
-                self.starts += u32::from(in_span && !claimed.merge && !event.simulated);
+                task.is_free = is_free(claimed);
+                self.starts += u32::from(in_span && !task.is_free && !event.simulated);
             }
             Data::MergeLanding(_) => task.landing = event.token,
             Data::AttemptFinished(ended) => self.finished(&about, id, event, ended),
             Data::AttemptSuperseded(ended) => {
-                if in_span {
-                    self.spend(event, ended);
-                }
+                self.spend(id, event, ended, false);
                 let words = "an attempt ended after another had taken over; what it made is kept, not applied";
                 self.odd(OddKind::Superseded, &about, event, words);
             }
@@ -426,7 +460,8 @@ impl Told {
             }
             Data::TaskCreated(change) | Data::TaskMoved(change) | Data::TaskObserved(change) => {
                 if let Data::TaskCreated(_) = event.data() {
-                    *task = TaskTold { title: change.title.clone(), ..TaskTold::default() };
+                    let bill = if change.reused { Bill::default() } else { task.bill };
+                    *task = TaskTold { title: change.title.clone(), bill, ..TaskTold::default() };
                 }
                 let is_done = change.to.as_ref().is_some_and(Status::is_done);
                 task.ended = is_done.then(|| task.end(builds.as_ref(), event, change));
@@ -445,9 +480,8 @@ impl Told {
 
     fn finished(&mut self, about: &str, id: &TaskId, event: &Event, ended: &Ended) {
         let in_span = event.time >= self.since;
-        if in_span {
-            self.spend(event, ended);
-        }
+        let is_free = self.tasks.get(id).is_some_and(|task| task.is_free);
+        self.spend(id, event, ended, is_free);
         let task = self.tasks.entry(id.clone()).or_default();
         task.simulated |= event.simulated;
         task.last.clone_from(&event.role);
@@ -479,8 +513,16 @@ impl Told {
         }
     }
 
-    fn spend(&mut self, event: &Event, ended: &Ended) {
+    fn spend(&mut self, id: &TaskId, event: &Event, ended: &Ended, is_free: bool) {
+        let in_span = event.time >= self.since;
         // What was simulated cost nobody anything.
-        if event.simulated { self.simulated += 1 } else { self.spent.add(&ended.usage) }
+        if event.simulated {
+            self.simulated += u32::from(in_span);
+            return;
+        }
+        self.tasks.entry(id.clone()).or_default().bill.add(&ended.usage, is_free);
+        if in_span {
+            self.bill.add(&ended.usage, is_free);
+        }
     }
 }

@@ -14,13 +14,12 @@ use chrono::{DateTime, Utc};
 use self::spread::Durations;
 use crate::{
     Failure, Project, ReadModel, TaskState,
-    report::{dollars, has_failed},
+    report::{Bill, has_failed, is_free},
     view::{BottleneckView, ClassView, GroupView, SlowView, StatsView},
 };
 use oodatcaa_core::{
     Data, Event, Role, Status, TaskId, Workflow,
     event::payload::{Claimed, Ended},
-    state::spending::Spent,
     words,
 };
 use oodatcaa_store::Reading;
@@ -83,9 +82,15 @@ struct Line {
     entered: Option<DateTime<Utc>>,
     /// The first claim since it appeared, or was opened again.
     begun: Option<DateTime<Utc>>,
-    claimed: Option<(DateTime<Utc>, String)>,
+    claimed: Option<Claim>,
     attempts: u32,
     simulated: bool,
+}
+
+struct Claim {
+    at: DateTime<Utc>,
+    by: String,
+    is_free: bool,
 }
 
 #[derive(Default)]
@@ -93,7 +98,7 @@ struct Group {
     ok: u32,
     failed: u32,
     took: Durations,
-    spent: Spent,
+    bill: Bill,
 }
 
 fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
@@ -181,8 +186,12 @@ impl Counted {
         line.simulated |= event.simulated;
         line.attempts = line.attempts.saturating_add(1);
         let by = claimed.by.clone().filter(|by| !by.is_empty());
-        let by = by.unwrap_or_else(|| if claimed.merge { "(merge)".into() } else { "—".into() });
-        line.claimed = Some((event.time, by));
+        let by = by.unwrap_or_else(|| match (claimed.merge, claimed.agentless) {
+            (true, _) => "(merge)".into(),
+            (_, true) => "(gates)".into(),
+            _ => "—".into(),
+        });
+        line.claimed = Some(Claim { at: event.time, by, is_free: is_free(claimed) });
         let entered = line.entered;
         if let (Some(role), Some(entered)) = (&event.role, entered)
             && self.counts(event.time, event.simulated)
@@ -203,14 +212,15 @@ impl Counted {
         let is_failed = !is_ok && (has_failed(ended) || ended.outcome.as_deref() == Some("failed"));
         let name = match self.wanted.by {
             By::Role => event.role.as_ref().map_or("—", Role::as_str).to_owned(),
-            By::Agent => claimed.as_ref().map_or_else(|| "—".into(), |(_, by)| by.clone()),
+            By::Agent => claimed.as_ref().map_or_else(|| "—".into(), |claim| claim.by.clone()),
             By::Day => event.time.date_naive().to_string(),
             By::Class => class.to_owned(),
         };
         let seconds = ended.usage.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let group = self.groups.entry(name).or_default();
-        group.took.extend(seconds.or_else(|| claimed.map(|(at, _)| between(at, event.time))));
-        group.spent.add(&ended.usage);
+        let is_free = claimed.as_ref().is_some_and(|claim| claim.is_free);
+        group.took.extend(seconds.or_else(|| claimed.map(|claim| between(claim.at, event.time))));
+        group.bill.add(&ended.usage, is_free);
         group.ok += u32::from(is_ok);
         group.failed += u32::from(is_failed);
         if is_failed {
@@ -254,13 +264,13 @@ impl Counted {
         let days = between(since, now).as_secs_f64() / 86_400.0;
         let group = |(name, mut group): (String, Group)| GroupView {
             name,
-            attempts: group.spent.attempts,
+            attempts: group.bill.attempts(),
             ok: group.ok,
             failed: group.failed,
             took: group.took.spread(),
-            tokens: group.spent.tokens,
-            usd: dollars(&group.spent),
-            unpriced: group.spent.unpriced,
+            tokens: group.bill.spent.tokens,
+            usd: group.bill.usd(),
+            unpriced: group.bill.spent.unpriced,
         };
         let slow = |(took, task, attempts): (Duration, TaskId, u32)| SlowView {
             title: model.snapshot.queue.get(&task).map(|task| task.title.clone()),
