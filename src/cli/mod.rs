@@ -205,7 +205,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("lease", &["list", "acquire", "beat"], &["release"]),
     ("worktree", &["list", "path", "open"], &["prune", "rm"]),
     ("queue", &["validate", "schema"], &["repair"]),
-    ("sprint", &["report"], &["status --write", "new", "complete", "close", "rotate", "render"]),
+    ("sprint", &["report"], &["status --write", "new", "complete", "close", "plan --add", "rotate", "render"]),
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
     ("role", &["list", "show"], &["add"]),

@@ -12,7 +12,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_ops::{
     ReadModel,
-    sprint::Rotation,
+    sprint::{Plan, Rotation},
     view::{SprintTaskView, SprintTurnView, SprintView},
 };
 
@@ -27,6 +27,8 @@ pub(super) enum Verb {
     Complete(Complete),
     /// End the sprint with what is open, or give it up; what is open is named everywhere
     Close(Close),
+    /// What of the objective is open, and the task that plans it; with --add that task is added
+    Plan(PlanArgs),
     /// What the sprint came to, or another one that is in the archive, as Markdown
     Report(Report),
     /// Move the old part of long logs to the archive: AGENT_LOG, SPRINT_LOG, SPRINT_PLAN
@@ -79,6 +81,20 @@ pub(super) struct Close {
     dry: Dry,
 }
 
+/// Flags of `plan`.
+#[derive(Debug, clap::Args)]
+pub(super) struct PlanArgs {
+    /// What the sprint is for
+    #[arg(long, value_name = "TEXT")]
+    goal: Option<String>,
+    /// At most so many open success criteria are its exit criteria
+    #[arg(long, value_name = "NUMBER", default_value_t = 6)]
+    most: usize,
+    /// Add the task that plans it, and set the goal
+    #[arg(long)]
+    add: bool,
+}
+
 /// Flags of `report`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Report {
@@ -122,6 +138,7 @@ pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
             let end = End { closed: true, reason: Some(needed(&args.reason)?), ..End::default() };
             told(ctx, &ctx.project.complete_sprint(&end, args.dry.dry_run)?)
         }
+        Verb::Plan(args) => plan(ctx, args),
         Verb::Report(args) => report(ctx, args),
         Verb::Rotate(args) => rotate(ctx, args),
         Verb::Render(args) => render(ctx, args),
@@ -270,6 +287,34 @@ fn told(ctx: &Context, view: &SprintTurnView) -> Done {
         _ => format!("sprint {sprint} is completed; the next one: agentctl sprint new"),
     });
     Ok(code)
+}
+
+fn plan(ctx: &Context, args: &PlanArgs) -> Done {
+    let goal = args.goal.as_deref().map(str::trim).filter(|goal| !goal.is_empty()).map(String::from);
+    let view = ctx.project.plan_sprint(&Plan { goal, most: args.most, add: args.add })?;
+    if ctx.ui.json() {
+        ctx.ui.value(&view);
+        return Ok(exit::OK);
+    }
+    let percent = view.percentage.map_or_else(|| "—".into(), |percent| format!("{percent}%"));
+    let task = view.task.as_ref().map(ToString::to_string);
+    ctx.ui.facts(&[
+        ("objective", format!("{percent}, {} of {} criteria met: {}", view.met, view.criteria, view.objective)),
+        ("goal", view.goal.clone().unwrap_or_else(|| "—".into())),
+        ("task", format!("{} {}", task.as_deref().unwrap_or("(not added)"), view.title)),
+    ]);
+    let mut table = Table::new("EXIT CRITERION~");
+    view.exit_criteria.iter().for_each(|words| table.row([Item::new(one_line(words))]));
+    if !table.is_empty() {
+        ctx.ui.table(&table);
+    }
+    ctx.ui.say(&match (&task, view.added, view.exit_criteria.is_empty()) {
+        (Some(task), true, _) => format!("added {task}; have it planned: agentctl fleet start planner"),
+        (Some(task), false, _) => format!("nothing to add: {task} plans it already"),
+        (None, _, true) => "nothing of the objective is open".into(),
+        (None, ..) => "nothing was written; to add the task: agentctl sprint plan --add".into(),
+    });
+    Ok(exit::OK)
 }
 
 fn report(ctx: &Context, args: &Report) -> Done {

@@ -438,3 +438,35 @@ fn kills_at_every_call_of_a_sprint() {
     }
     println!("figure: {kills} kills of a sprint that ends or begins, one at each durable call: all mended");
 }
+
+#[test]
+fn what_of_the_objective_is_open_is_proposed_and_planned_once() {
+    let project = sprint();
+    let said = agentctl(&project, &["sprint", "plan"]);
+    assert_eq!(said.status.code(), Some(3), "{said:?}");
+    fs::create_dir_all(project.path(".oodatcaa/objectives")).unwrap();
+    let objective = "# mdnotes\n\n## Success Criteria\n\n- [x] **Functional:** commands work\n- [ ] **Fast:** p95 < 2 s\n  \
+                     - for 1000 notes\n- [ ] documented\n- [ ] packaged\n";
+    fs::write(project.path(".oodatcaa/objectives/OBJECTIVE.md"), objective).unwrap();
+    let before = files(&project);
+    let view = object(&project, &["sprint", "plan", "--most", "2"]);
+    assert_eq!((&view["criteria"], &view["met"], &view["percentage"]), (&json!(4), &json!(1), &json!(25)));
+    assert_eq!(view["exit_criteria"], json!(["Fast: p95 < 2 s", "documented"]));
+    assert_eq!((&view["goal"], &view["task"], &view["added"]), (&json!("Run at night"), &Value::Null, &json!(false)));
+    assert_eq!(files(&project), before);
+
+    let added = object(&project, &["sprint", "plan", "--goal", "Get fast", "--add"]);
+    let task = project.task(added["task"].as_str().expect("added"));
+    assert_eq!((&task["title"], &task["status"]), (&json!("Plan sprint 2: Get fast"), &json!("needs_plan")));
+    assert_eq!(task["acceptance_criteria"], json!(["Fast: p95 < 2 s", "documented", "packaged"]));
+    assert!(task["description"].as_str().expect("text").contains("\n- Fast: p95 < 2 s\n  - for 1000 notes\n"));
+    assert_eq!(project.json()["metadata"]["sprint_goal"], "Get fast");
+    assert_eq!(project.events_of("sprint.planned")[0]["data"]["goal"], "Get fast");
+    let again = object(&project, &["sprint", "plan", "--add"]);
+    assert_eq!((&again["task"], &again["added"]), (&added["task"], &json!(false)));
+
+    let met = objective.replace("[ ]", "[x]");
+    fs::write(project.path(".oodatcaa/objectives/OBJECTIVE.md"), met).unwrap();
+    ok(&project, &["task", "cancel", added["task"].as_str().expect("an id")]);
+    refused(&project, &["sprint", "plan", "--add"], "every success criterion is met, 4 of 4");
+}

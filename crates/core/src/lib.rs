@@ -29,6 +29,7 @@ pub mod layout;
 pub mod lease;
 pub mod member;
 pub mod needs;
+pub mod objective;
 pub mod outcome;
 pub mod policy;
 mod problems;

@@ -119,13 +119,15 @@ const EVERY: &[(&str, &[&str])] = &[
     ("sprint render", &[]),
     ("sprint rotate", &[]),
     ("sprint report", &[]),
+    ("sprint plan", &[]),
     ("sprint close", &["--reason", "r"]),
     ("sprint complete", &[]),
     ("sprint new", &["--rollover", "--yes"]),
 ];
 
 /// Those that have nothing to say to a program here, and say so as an object.
-const REFUSED: &[(&str, i32)] = &[("demo", 2), ("worktree open", 2), ("run stop", 5), ("fleet install", 1)];
+const REFUSED: &[(&str, i32)] =
+    &[("demo", 2), ("worktree open", 2), ("run stop", 5), ("fleet install", 1), ("sprint plan", 3)];
 
 fn leaves(command: &clap::Command, path: &str, into: &mut Vec<String>) {
     for below in command.get_subcommands() {

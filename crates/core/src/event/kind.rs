@@ -89,6 +89,7 @@ kinds! {
     QueueInvalid(Unreadable) = "queue.invalid", Truth: "The queue file cannot be read.";
     QueueValid(Readable) = "queue.valid", Truth: "The queue file can be read; `statuses` is the baseline of what it holds.";
     SprintCompleted(SprintChange) = "sprint.completed", Truth: "A sprint was completed, or closed with what was open.";
+    SprintPlanned(SprintChange) = "sprint.planned", Truth: "A sprint got a task that plans it, and with it perhaps its goal.";
     SprintStarted(SprintChange) = "sprint.started", Truth: "A sprint began; what is not in it left the queue.";
     BudgetExceeded(Spending) = "budget.exceeded", Truth: "A budget is used up, or nearly.";
 }

@@ -201,6 +201,27 @@ pub fn begin(
     Ok(changes)
 }
 
+/// Tells that a sprint has got a task that plans it, with its goal where a person names one: it is at work from now on.
+pub fn planned(snapshot: &Snapshot, goal: Option<&str>, actor: &Actor) -> ChangeSet {
+    let sprint = &snapshot.queue.sprint;
+    let mut changes = ChangeSet::none();
+    if sprint.status.as_deref() == Some(Sprint::PLANNING) {
+        changes.head.insert(Head::Status, Sprint::IN_PROGRESS.into());
+        if sprint.told_again.is_some() {
+            changes.head.insert(Head::ToldAgain, Sprint::IN_PROGRESS.into());
+        }
+    }
+    match goal {
+        Some(goal) if sprint.has_metadata => drop(changes.head.insert(Head::Goal, goal.into())),
+        Some(goal) => drop(changes.head.insert(Head::Metadata, json!({ Head::Goal.as_str(): goal }))),
+        None => {}
+    }
+    let goal = goal.map(String::from);
+    let said = SprintChange { sprint: sprint.number, id: sprint.id.clone(), goal, ..SprintChange::default() };
+    changes.event(EventDraft::new(Data::SprintPlanned(said), actor.clone()));
+    changes
+}
+
 /// Returns the places of the entries that go on: open tasks, what they name as their parent or wait for, the children
 /// of open parents, and whatever stands in one entry with these.
 fn staying(queue: &Queue) -> BTreeSet<usize> {
@@ -422,6 +443,19 @@ mod tests {
             ..after
         });
         assert!(told.is_empty(), "nobody else took them away: {told:?}");
+    }
+
+    #[test]
+    fn a_sprint_that_is_planned_is_at_work_and_has_the_goal_that_a_person_named() {
+        let mut all = sprint(Vec::new());
+        let told = |all: &Snapshot, goal| all.after(&planned(all, goal, &actor())).queue.sprint.clone();
+        Arc::make_mut(&mut all.queue).sprint.status = Some("planning".into());
+        let now = told(&all, None);
+        assert_eq!((now.status.as_deref(), now.goal), (Some("in_progress"), None), "nothing is invented");
+        assert_eq!(told(&all, Some("fast")).goal.as_deref(), Some("fast"));
+        Arc::make_mut(&mut all.queue).sprint = Sprint { status: Some("completed".into()), ..Sprint::default() };
+        let now = told(&all, Some("fast"));
+        assert_eq!((now.status.as_deref(), now.goal.as_deref()), (Some("completed"), Some("fast")));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Sprints as people run them: how one stands, and how it ends and the next begins.
 
+mod plan;
 mod render;
 mod report;
 mod rotate;
 mod turn;
 
+pub use plan::Plan;
 pub use rotate::Rotation;
 
 use serde::Serialize;

@@ -52,8 +52,8 @@ pub use role::{RoleAddedView, RoleDetail, RoleEntry, RoleGateView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
 pub use sprint::{
-    CriterionView, ProgressView, RenderedView, ReportedView, RotationView, SprintReportView, SprintTaskView,
-    SprintTurnView, SprintView, SprintWipView, StepView,
+    CriterionView, ProgressView, RenderedView, ReportedView, RotationView, SprintPlanView, SprintReportView,
+    SprintTaskView, SprintTurnView, SprintView, SprintWipView, StepView,
 };
 pub use stats::{BottleneckView, ClassView, GroupView, SlowView, SpreadView, StatsView};
 pub use status::{LastEventView, ProcessView, RoleView, StartsView, StatusView};
@@ -75,7 +75,7 @@ pub fn schema() -> serde_json::Value {
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
         InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RenderedView, RepairView, ReopenView, ReportView,
-        RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView, SprintReportView, SprintTurnView,
+        RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView, SprintPlanView, SprintReportView, SprintTurnView,
         SprintView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView

@@ -146,6 +146,32 @@ views! {
         pub steps: Vec<StepView>,
     }
 
+    /// What a sprint could be for, from the project's objective.
+    pub struct SprintPlanView = "oodatcaa/sprint-plan.v1" {
+        /// The file with the objective.
+        pub objective: String,
+        /// How many success criteria it names.
+        pub criteria: usize,
+        /// How many of them are met.
+        pub met: usize,
+        /// The one in percent of the other; none where there are none.
+        pub percentage: Option<usize>,
+        /// The number of the sprint.
+        pub sprint: Option<u64>,
+        /// What it is for: a person's words, or those of the queue file.
+        pub goal: Option<String>,
+        /// What it should reach: open success criteria, in the words of the objective.
+        pub exit_criteria: Vec<String>,
+        /// The title of the task that plans it.
+        pub title: String,
+        /// What that task is told.
+        pub description: String,
+        /// That task, where there is one.
+        pub task: Option<TaskId>,
+        /// True if it was added now.
+        pub added: bool,
+    }
+
     /// A log that was looked at, and rotated where it was too long.
     pub struct RotationView = "oodatcaa/rotation.v1" {
         /// The log.
