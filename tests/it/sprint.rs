@@ -470,3 +470,70 @@ fn what_of_the_objective_is_open_is_proposed_and_planned_once() {
     ok(&project, &["task", "cancel", added["task"].as_str().expect("an id")]);
     refused(&project, &["sprint", "plan", "--add"], "every success criterion is met, 4 of 4");
 }
+
+#[test]
+fn a_task_is_taken_by_hand_for_a_time_and_the_old_script_does_the_same() {
+    let mut project = sprint();
+    let taken = object(&project, &["lease", "acquire", "P003", "--role", "builder", "--owner", "ada", "--ttl", "2s"]);
+    assert_eq!((&taken["token"], &taken["dialect"], &taken["state"]), (&json!(1), &json!("foreign"), &json!("live")));
+    assert_eq!((project.status("P003"), project.task("P003")["lease"].clone()), ("in_progress".into(), json!("ada#1")));
+    refused(&project, &["lease", "acquire", "P003", "--role", "builder"], "ada holds a lease on P003");
+    // Nobody renews it: any worker gives the task back, and the token counts no more.
+    project.start("planner", &["--interval", "300ms"]);
+    project.wait_for("P003", "ready");
+    refused(&project, &["lease", "beat", "P003", "--token", "1"], "the token 1 of P003 counts no more");
+
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lease.sh");
+    let bin = PathBuf::from(env!("CARGO_BIN_EXE_agentctl"));
+    let run = |verb: &str, to: &str| {
+        let mut command = project.command(script.to_str().expect("UTF-8"));
+        command.args(["P003", "builder", verb]).env("OODATCAA_BIN_DIR", bin.parent().expect("a directory"));
+        command.env("OWNER_TAG", "agent-builder-A").env("TTL", "600").env("TO", to);
+        command.output().expect("sh runs")
+    };
+    let said = run("acquire", "");
+    assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).contains("(token 2)"), "{said:?}");
+    assert!(!run("acquire", "").status.success(), "it is held");
+    let lease = project.leases().into_iter().find(|lease| lease["task_id"] == "P003").expect("a lease");
+    assert_eq!(
+        (&lease["owner"], &lease["ttl_seconds"], &lease["role"]),
+        (&json!("agent-builder-A"), &json!(600), &json!("builder"))
+    );
+    assert!(run("beat", "").status.success());
+    let released = run("release", "awaiting_test");
+    assert!(released.status.success(), "{released:?}");
+    assert_eq!(project.status("P003"), "awaiting_test");
+    assert!(!run("beat", "").status.success());
+
+    // Inside an attempt there is nothing to take but what the worker holds.
+    let inside = |id: &str| {
+        let mut command = project.command("agentctl");
+        command.args(["lease", "acquire", id, "--role", "tester"]).env("OODATCAA_TASK_ID", "P003");
+        command.output().expect("agentctl runs").status.code()
+    };
+    assert_eq!((inside("P003"), inside("P004")), (Some(0), Some(5)));
+}
+
+#[test]
+fn the_old_make_targets_do_what_they_promised() {
+    let project = sprint();
+    let make = |args: &[&str]| {
+        let bin = PathBuf::from(env!("CARGO_BIN_EXE_agentctl"));
+        let mut command = project.command("make");
+        command
+            .args(["-s", "-C", env!("CARGO_MANIFEST_DIR")])
+            .args(args)
+            .arg(format!("PROJECT={}", project.root().display()));
+        command.env("OODATCAA_BIN_DIR", bin.parent().expect("a directory"));
+        command.output().expect("make runs")
+    };
+    let said = make(&["sprint-status"]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("SPRINT-2026-002"), "{said:?}");
+    assert!(project.path(".oodatcaa/work/SPRINT_STATUS.json").exists());
+    assert!(make(&["sprint-complete", "DRY_RUN=1"]).status.success() && project.json()["status"] == "in_progress");
+    assert!(make(&["sprint-complete"]).status.success() && project.json()["status"] == "completed");
+    assert!(make(&["log-status"]).status.success() && make(&["log-rotate", "DRY_RUN=1"]).status.success());
+    let begun = make(&["sprint-new", "FORCE=1", "GOAL=Stay up"]);
+    assert!(begun.status.success(), "{begun:?}");
+    assert_eq!((&project.json()["sprint"], &project.json()["metadata"]["sprint_goal"]), (&json!(3), &json!("Stay up")));
+}
