@@ -42,7 +42,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["status", "top", "report", "stats", "ls", "show", "why", "logs", "events"]),
     ("Decide", &["inbox", "approve", "reject", "answer"]),
     ("Work", &["add", "task", "run", "sprint", "lease", "worktree", "gc"]),
-    ("Workers", &["fleet", "role", "agent", "sandbox"]),
+    ("Workers", &["fleet", "role", "schedule", "agent", "sandbox"]),
     ("Files", &["queue", "config"]),
     ("About", &["completions", "man", "version", "help"]),
 ];

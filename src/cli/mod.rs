@@ -44,6 +44,7 @@ mod report;
 mod role;
 mod run;
 mod sandbox;
+mod schedule;
 mod shell;
 mod show;
 mod since;
@@ -150,6 +151,9 @@ commands! {
     /// The agent programs: which are there, what describes them, do they keep it
     #[command(subcommand)]
     Agent(agent::Verb) => agent::run;
+    /// Tasks that come at a time: which there are, and when they come
+    #[command(subcommand)]
+    Schedule(schedule::Verb) => schedule::run;
     /// The roles: which there are, what one is, and a new one
     #[command(subcommand)]
     Role(role::Verb) => role::run;
@@ -209,6 +213,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
     ("role", &["list", "show"], &["add"]),
+    ("schedule", &["list", "next"], &[]),
     ("sandbox", &["show", "explain", "run", "probe"], &["apparmor --install"]),
     ("config", &["show"], &["trust"]),
 ];

@@ -281,3 +281,43 @@ fn a_role_without_an_agent_that_could_prove_nothing_is_refused() {
     }
     assert_eq!(said.status.code(), Some(78));
 }
+
+#[test]
+fn a_schedule_makes_its_task_once_whoever_of_many_workers_looks_first_and_a_restart_makes_no_second() {
+    let mut project = Project::that_succeeds();
+    project.config("[schedules.look]\nevery = \"1m\"\nthen.task = { title = \"Look\", status = \"awaiting_test\" }\n");
+    project.queue(json!([]));
+    let ctl = |project: &Project, args: &[&str]| {
+        let output = project.command("agentctl").args(args).output().expect("agentctl runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let before: Value = serde_json::from_str(&ctl(&project, &["schedule", "list", "--json"])).expect("JSON");
+    assert_eq!((&before[0]["times"], &before[0]["counts_from"]), (&json!("every 1m"), &Value::Null));
+    assert_eq!(before[0]["next"].as_array().map(Vec::len), Some(3));
+    assert!(ctl(&project, &["schedule", "next"]).contains("look\tLook"));
+    project.once("builder");
+    assert_eq!(project.events_of("schedule.set").len(), 1);
+    // As if it had been seen two minutes ago: the clock of a test does not wait.
+    let journal = project.path(".oodatcaa/work/events.jsonl");
+    let text = fs::read_to_string(&journal).expect("there");
+    let then = chrono::Utc::now() - chrono::Duration::seconds(90);
+    let stamp = oodatcaa_core::time::stamp(then);
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for line in &mut lines {
+        line["time"] = json!(stamp);
+    }
+    let old: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(&journal, old).expect("written");
+    for role in ["builder", "builder", "refiner", "planner"] {
+        project.start(role, &["--interval", "1s"]);
+    }
+    eventually("it fired", || (!project.events_of("schedule.fired").is_empty()).then_some(()));
+    project.signal_all(rustix::process::Signal::TERM);
+    project.once("builder");
+    assert_eq!((project.events_of("schedule.fired").len(), project.tasks().len()), (1, 1), "{}", project.text());
+    let fired = &project.events_of("schedule.fired")[0];
+    assert_eq!(fired["data"]["made"], project.tasks()[0]["id"]);
+    let shown: Value = serde_json::from_str(&ctl(&project, &["schedule", "list", "--json"])).expect("JSON");
+    assert_eq!(shown[0]["task"], project.tasks()[0]["id"]);
+}

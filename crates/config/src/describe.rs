@@ -83,6 +83,7 @@ pub(crate) fn template_of(sections: &[Section]) -> String {
             "agents.*" => ("agents.mine", "# "),
             "adapters.*" => ("adapters.mine", "# "),
             "gates.*" => ("gates.test", "# "),
+            "schedules.*" => ("schedules.weekly", "# "),
             plain => (plain, ""),
         };
         if open != table {

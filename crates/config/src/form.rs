@@ -5,7 +5,11 @@ use std::path::{Component, Path};
 use serde_json::{Value as Json, json};
 
 use super::secrets;
-use oodatcaa_core::{Class, Guarantee, TaskId, text};
+use oodatcaa_core::{
+    Class, Guarantee, TaskId,
+    schedule::{self, Times},
+    text,
+};
 
 /// The form of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub(crate) enum Form {
     Place,
     /// A guarantee of a sandbox.
     Guarantee,
+    /// Times in the form of cron.
+    Times,
+    /// A time zone.
+    Zone,
 }
 
 impl Form {
@@ -92,6 +100,8 @@ impl Form {
                 let home = !word.starts_with('~') || word == "~" || word.starts_with("~/");
                 fits(good && home, "a path without `..`: absolute, below `~/`, or below the project")
             }
+            Self::Times => Times::parse(word, "UTC").map(drop).map_err(|bad| bad.to_string()),
+            Self::Zone => fits(schedule::zone(word).is_some(), "a time zone such as UTC or Europe/Berlin"),
             Self::Guarantee => word.parse::<Guarantee>().map(drop).map_err(|why| format!("contains {why}")),
         }
     }
@@ -103,7 +113,9 @@ impl Form {
             Self::Class => return json!({"enum": Class::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>()}),
             Self::Guarantee => return json!({"enum": Guarantee::ALL.map(Guarantee::as_str)}),
             Self::Place => return json!({"type": "string", "minLength": 1}),
-            Self::Any | Self::EnvValue | Self::Path | Self::Branch => return json!({"type": "string"}),
+            Self::Any | Self::EnvValue | Self::Path | Self::Branch | Self::Times | Self::Zone => {
+                return json!({"type": "string"});
+            }
             Self::Name | Self::Remote => NAME.to_owned(),
             Self::Agent => format!("{NAME}(@{NAME})?"),
             Self::Status => "[A-Za-z0-9_.-]+".into(),

@@ -512,6 +512,41 @@ words! {
     }
 }
 
+section! {
+    /// A task that comes at a time, made by whichever worker looks first, and once: over restarts, a suspended machine and
+    /// the change to summer time. It needs `cron` or `every`, and a title. `agentctl schedule list` shows the next times.
+    const SCHEDULE = "schedules.*" {
+        /// Times by the clock on the wall: minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`,
+        /// `@weekly`, `@monthly`, `@yearly`.
+        ("cron"): Maybe(Form::Times), Ignored = "" like "0 9 * * 1";
+        /// The time zone of `cron`. In a night that has an hour twice a named hour comes once, and one that the night
+        /// leaves out comes right after it.
+        ("tz"): Text(Form::Zone), Ignored = "UTC" like "Europe/Berlin";
+        /// In place of `cron`: so long after the last run. At least 1m; 0 for none.
+        ("every"): Duration(0), Ignored = 0;
+        /// A run that nobody was up for: `once` makes the latest of them good, `none` only tells of it.
+        ("catch_up"): Choice(&["once", "none"]), Ignored = "once";
+        /// A run that comes while the last task is not finished: `skip` tells of it and makes none, `allow` makes one more.
+        ("overlap"): Choice(&["skip", "allow"]), Ignored = "skip";
+        /// Puts each time of `cron` off by a part of this that hangs on the schedule's name.
+        ("jitter"): Duration(0), Ignored = 0;
+        /// The title of the task that is made.
+        ("then.task.title"): Text(Form::Any), Ignored like "Review the roadmap";
+        /// Its first status; where new tasks begin when empty.
+        ("then.task.status"): Maybe(Form::Status), Ignored = "";
+        /// Its type; that of its status when empty.
+        ("then.task.type"): Text(Form::Any), Ignored = "";
+        /// Its priority, small first.
+        ("then.task.priority"): Count(0), Ignored = 100;
+        /// What is to be done.
+        ("then.task.description"): Text(Form::Any), Ignored = "";
+        /// Statements that must be true afterwards.
+        ("then.task.accept"): List(Form::Any), Ignored = [];
+        /// Gates beside those of its role.
+        ("then.task.gates"): List(Form::Name), Ignored = [];
+    }
+}
+
 /// The name that stands for no agent.
 pub(crate) const NO_AGENT: &str = "none";
 
@@ -534,6 +569,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     AGENT_TABLES,
     ADAPTERS,
     GateConfig::SECTION,
+    SCHEDULE,
     AGENT_SANDBOX,
     ROLE_SANDBOX,
     GATE_SANDBOX,

@@ -101,7 +101,8 @@ mod tests {
                 "roles",
                 "agents",
                 "adapters",
-                "gates"
+                "gates",
+                "schedules"
             ]
         );
     }

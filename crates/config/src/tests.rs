@@ -592,6 +592,70 @@ fn a_role_of_another_preset_is_left_out_where_the_user_speaks_of_it_and_refused_
     assert!(wrong[0].contains("is `teem`; expected one of: sprint, team"), "{wrong:?}");
 }
 
+#[test]
+fn a_schedule_is_read_with_its_times_and_one_that_cannot_be_is_refused_at_its_place() {
+    let place = Scene::new().project(
+        "[schedules.weekly]\ncron = \"0 9 * * 1\"\ntz = \"Europe/Berlin\"\njitter = \"5m\"\ncatch_up = \"none\"\n\
+         then = { task = { title = \"Review the roadmap\", type = \"Story\", priority = 5 } }\n\
+         [schedules.hourly]\nevery = \"1h\"\noverlap = \"allow\"\nthen.task = { title = \"Look\", status = \"ready\" }\n",
+    );
+    let untrusted = place.load().expect("loads");
+    assert_eq!(untrusted.config.workflow.policy().schedules, [], "a clone makes no tasks by itself");
+    assert!(untrusted.chosen.iter().any(|setting| setting.key == "schedules.weekly.cron"));
+    let place = place.var("OODATCAA_TRUST_PROJECT", "1");
+    let loaded = place.load().expect("loads");
+    let read: Vec<String> = loaded
+        .config
+        .workflow
+        .policy()
+        .schedules
+        .iter()
+        .map(|s| {
+            format!(
+                "{} {} {:?} {} {:?} {:?}",
+                s.name,
+                s.words(),
+                s.catch_up,
+                s.overlaps,
+                s.task.priority,
+                s.task.status
+            )
+        })
+        .collect();
+    assert_eq!(
+        read,
+        [
+            "hourly every 1h Once true Some(100) Some(\"ready\")",
+            "weekly 0 9 * * 1 Europe/Berlin None false Some(5) None"
+        ]
+    );
+    let wrong = |text: &str| {
+        let place = Scene::new().project(text).var("OODATCAA_TRUST_PROJECT", "1");
+        let faults = place.faults();
+        faults.join("; ")
+    };
+    let task = "then.task.title = \"x\"\n";
+    for (text, words) in [
+        ("cron = \"0 0 30 2 *\"", "config.toml:2:1: `schedules.s.cron` is `0 0 30 2 *`, which never comes"),
+        ("cron = \"0 0 1--100000000 * *\"", "`1--100000000` is no day of the month"),
+        ("cron = \"@daily\"\ntz = \"Berlin\"", "config.toml:3:1: `schedules.s.tz` is `Berlin`; expected a time zone"),
+        ("cron = \"@daily\"\nevery = \"1h\"", "`schedules.s.every` stands beside `cron`"),
+        ("cron = \"* * * * *\"\njitter = \"2m\"", "`schedules.s.jitter` is 2m, and the next run may come before that"),
+        ("every = \"1h\"\njitter = \"2m\"", "an interval counts from its last run"),
+        ("every = \"30s\"", "`schedules.s.every` is less than 1m"),
+        ("overlap = \"allow\"", "`schedules.s.cron` is missing, and so is `every`"),
+        ("every = \"1h\"\nthen.task.status = \"testing\"", "is `testing`, which only a claim may set"),
+        ("every = \"1h\"\nthen.task.status = \"tasting\"", "is `tasting`, which no role takes or sets"),
+        ("every = \"1h\"\nthen.task.gates = [\"ghost\"]", "names the gate `ghost`, which is not defined"),
+        ("every = \"1h\"\nthen.mail = 1", "`schedules.s.then.mail` is not a known key"),
+    ] {
+        let said = wrong(&format!("[schedules.s]\n{text}\n{task}"));
+        assert!(said.contains(words), "{text}: {said}");
+    }
+    let said = wrong("[schedules.s]\nevery = \"1h\"\n");
+    assert!(said.contains("`schedules.s.then.task.title` is missing"), "{said}");
+}
+
 /// The key of CONTRIBUTING, declared as it says there.
 mod made_up {
     #![expect(unreachable_pub, reason = "the declaration makes it public")]

@@ -58,7 +58,8 @@ pub use member::Member;
 pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
 pub use rules::{
-    budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, settle, succession,
+    budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, schedule, settle,
+    succession,
 };
 pub use snapshot::{Beside, Snapshot};
 pub use state::History;

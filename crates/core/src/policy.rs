@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-use crate::{Role, outcome, text, words::words};
+use crate::{Role, outcome, schedule::Schedule, text, words::words};
 
 /// The settings of every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Policy {
     pub makes: Makes,
     /// The agents for tasks that have failed before, by role.
     pub on_retry: BTreeMap<Role, OnRetry>,
+    /// Tasks that come at a time.
+    pub schedules: Vec<Schedule>,
     /// The error in the configuration, where these roles only stand in for those of a broken one.
     pub broken: Option<String>,
 }
@@ -60,6 +62,7 @@ impl Default for Policy {
             merges: true,
             makes: Makes::MergeCommit,
             on_retry: BTreeMap::new(),
+            schedules: Vec::new(),
             broken: None,
         }
     }

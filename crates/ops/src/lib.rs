@@ -30,6 +30,7 @@ mod report;
 pub mod roles;
 pub mod runs;
 pub mod sandbox;
+mod schedules;
 pub mod sprint;
 pub mod stats;
 mod status;

@@ -18,7 +18,7 @@ use oodatcaa_core::{
     claim::{self, Claimant, Idle},
     coordinate, external_edits, landing,
     pool::Limited,
-    rescue,
+    rescue, schedule,
     text::{self, chain},
 };
 use oodatcaa_process::Stop;
@@ -106,6 +106,11 @@ impl Worker {
         self.look_after_runs(snapshot);
         self.say_problems(&snapshot.queue.problems);
         let pid = self.shared.setup.owner.pid;
+        if let Some(next) = schedule::next(snapshot, self.shared.workflow()) {
+            let wait = (next - snapshot.now.wall).to_std().unwrap_or_default() + Duration::from_millis(5);
+            let due = Instant::now() + wait.min(self.shared.setup.interval);
+            self.due = Some(self.due.map_or(due, |old| old.min(due)));
+        }
         self.watching = snapshot.leases.values().any(|held| held.ours().is_none_or(|lease| lease.pid != pid));
     }
 

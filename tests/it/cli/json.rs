@@ -17,7 +17,7 @@ esac"#,
     );
     let trees = tempfile::tempdir().unwrap();
     project.config(&format!(
-        "[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n[roles.tester]\ncriteria = false\n[merge]\napproval = true\n",
+        "[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n[roles.tester]\ncriteria = false\n[merge]\napproval = true\n[schedules.look]\nevery = \"1d\"\nthen.task.title = \"look\"\n",
         trees.path().display()
     ));
     std::fs::write(project.path(".gitignore"), "/.*\n/agent.sh\n").unwrap();
@@ -91,6 +91,8 @@ const EVERY: &[(&str, &[&str])] = &[
     ("queue repair", &[]),
     ("queue schema", &[]),
     ("events tail", &[]),
+    ("schedule list", &[]),
+    ("schedule next", &[]),
     ("role list", &[]),
     ("role show", &["tester"]),
     ("role add", &["reviewer", "--takes", "a", "--done", "awaiting_test"]),

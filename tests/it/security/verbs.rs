@@ -33,6 +33,8 @@ pub(super) const LOOKING: &[&str] = &[
     "agent list",
     "agent show script",
     "role list",
+    "schedule list",
+    "schedule next",
     "role show builder",
     "config show",
     "fleet status",

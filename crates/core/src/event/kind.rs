@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::payload::{
     Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Sandboxed,
-    Spending, SprintChange, Started, TaskChange, Unreadable, Worker,
+    Spending, SprintChange, Started, TaskChange, Timed, Unreadable, Worker,
 };
 use crate::words::words;
 
@@ -91,6 +91,9 @@ kinds! {
     SprintCompleted(SprintChange) = "sprint.completed", Truth: "A sprint was completed, or closed with what was open.";
     SprintPlanned(SprintChange) = "sprint.planned", Truth: "A sprint got a task that plans it, and with it perhaps its goal.";
     SprintStarted(SprintChange) = "sprint.started", Truth: "A sprint began; what is not in it left the queue.";
+    ScheduleSet(Timed) = "schedule.set", Truth: "A schedule counts from now on: it is new, or its times were changed.";
+    ScheduleFired(Timed) = "schedule.fired", Truth: "A schedule made its task.";
+    ScheduleMissed(Timed) = "schedule.missed", Truth: "Runs of a schedule made no task.";
     BudgetExceeded(Spending) = "budget.exceeded", Truth: "A budget is used up, or nearly.";
 }
 

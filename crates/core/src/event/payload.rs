@@ -280,6 +280,24 @@ payloads! {
         reason: Option<String>,
     };
 
+    /// News of a schedule.
+    Timed {
+        /// Its name.
+        schedule: Option<String>,
+        /// Its times, in words.
+        times: Option<String>,
+        /// The time that the run is for.
+        slot: Option<String>,
+        /// The task that was made.
+        made: Option<String>,
+        /// The number of runs that were missed.
+        missed: Option<u64>,
+        /// It came later than it should have.
+        late: bool,
+        /// For people.
+        reason: Option<String>,
+    };
+
     /// The queue file cannot be read.
     Unreadable {
         /// The line.

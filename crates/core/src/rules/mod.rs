@@ -11,6 +11,7 @@ pub mod manual;
 pub mod pool;
 mod question;
 pub mod rescue;
+pub mod schedule;
 pub mod settle;
 mod starts;
 pub mod succession;

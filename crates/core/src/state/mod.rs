@@ -14,6 +14,7 @@ use crate::{Data, Event, Role, Status, TaskId, event::payload::Readable};
 pub mod decisions;
 pub mod pools;
 mod roles;
+pub mod schedules;
 pub mod spending;
 pub mod starts;
 mod task;
@@ -21,6 +22,7 @@ mod task;
 use decisions::Decisions;
 use pools::Pools;
 pub use roles::{Pause, RoleHistory};
+use schedules::Schedules;
 use spending::Ledger;
 use starts::Starts;
 pub use task::{GATE, PATIENCE, SetBy, TaskHistory, Work, Write, written_at};
@@ -44,6 +46,8 @@ pub struct History {
     pub starts: Starts,
     /// The closed pools of quota.
     pub pools: Pools,
+    /// The schedules.
+    pub schedules: Schedules,
     /// Our last changes to the queue, oldest first.
     pub recent: VecDeque<Arc<Write>>,
     /// The number of the sprint that began, or was completed, last.
@@ -83,6 +87,7 @@ impl History {
             self.roles.entry(role.clone()).or_default().apply(event);
         }
         self.pools.apply(event);
+        schedules::apply(&mut self.schedules, event);
         self.ledger.apply(event);
         if let Some((decision, decided)) = self.decisions.apply(event)
             && let Some(task) = &decision.task

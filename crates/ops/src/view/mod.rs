@@ -30,6 +30,7 @@ mod report;
 mod role;
 mod run;
 mod sandbox;
+mod schedule;
 mod sprint;
 mod stats;
 mod status;
@@ -51,6 +52,7 @@ pub use report::{BudgetView, EndedView, LandedView, NextView, OddKind, OddView, 
 pub use role::{RoleAddedView, RoleDetail, RoleEntry, RoleGateView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
+pub use schedule::ScheduleView;
 pub use sprint::{
     CriterionView, ProgressView, RenderedView, ReportedView, RotationView, SprintPlanView, SprintReportView,
     SprintTaskView, SprintTurnView, SprintView, SprintWipView, StepView,
@@ -75,8 +77,8 @@ pub fn schema() -> serde_json::Value {
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
         InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RenderedView, RepairView, ReopenView, ReportView,
-        RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView, SprintPlanView, SprintReportView, SprintTurnView,
-        SprintView, StatsView, StatusView,
+        RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView, ScheduleView, SprintPlanView,
+        SprintReportView, SprintTurnView, SprintView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A task to be added, as a person describes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// One line.
     pub title: String,

@@ -1,0 +1,62 @@
+//! What the journal tells of schedules: from when each counts, and what it made last.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{Data, Event, TaskId};
+
+/// The last word on a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its times, in words.
+    pub times: String,
+    /// The last time that was fired for or missed; the one from which it counts before that.
+    pub slot: DateTime<Utc>,
+    /// When that was noted.
+    pub at: DateTime<Utc>,
+    /// When it last fired.
+    pub fired: Option<DateTime<Utc>>,
+    /// The task that it made last.
+    pub task: Option<TaskId>,
+    /// Runs that were missed since its times were set.
+    pub missed: u64,
+}
+
+/// The fold, by the schedules' names.
+pub type Schedules = BTreeMap<String, Ran>;
+
+/// Takes in one more event.
+pub(super) fn apply(all: &mut Schedules, event: &Event) {
+    let (said, fired) = match event.data() {
+        Data::ScheduleSet(said) => {
+            let Some(name) = &said.schedule else { return };
+            let before = all.remove(name);
+            let ran = Ran {
+                times: said.times.clone().unwrap_or_default(),
+                slot: event.time,
+                at: event.time,
+                fired: before.as_ref().and_then(|before| before.fired),
+                task: before.and_then(|before| before.task),
+                missed: 0,
+            };
+            all.insert(name.clone(), ran);
+            return;
+        }
+        Data::ScheduleFired(said) => (said, true),
+        Data::ScheduleMissed(said) => (said, false),
+        _ => return,
+    };
+    let Some(ran) = said.schedule.as_ref().and_then(|name| all.get_mut(name)) else { return };
+    // Of runs before the one that is told next only the number is known.
+    if let Some(slot) = said.slot.as_ref().and_then(|slot| slot.parse().ok()) {
+        ran.slot = slot;
+    }
+    ran.at = event.time;
+    if fired {
+        ran.fired = Some(event.time);
+        ran.task = said.made.as_ref().and_then(|id| TaskId::parse(id).ok());
+    } else {
+        ran.missed = ran.missed.saturating_add(said.missed.unwrap_or(1));
+    }
+}
