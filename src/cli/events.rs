@@ -1,6 +1,6 @@
 //! `agentctl events tail`: the journal, from where you say, once or as it grows.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde_json::Value;
 
@@ -54,11 +54,18 @@ pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     let store = ctx.project.store()?;
     // Listening starts before reading, so that nothing falls between the two.
     let changes = args.follow.then(|| store.changes()).transpose()?;
-    let all = store.events(args.after.unwrap_or_default())?;
-    let mut last = all.last().map_or(args.after.unwrap_or_default(), |event| event.seq);
-    let mut events: Vec<Event> = all.into_iter().filter(passes).collect();
     let wanted = args.lines.unwrap_or(if args.after.is_some() { usize::MAX } else { 20 });
-    events.drain(..events.len().saturating_sub(wanted));
+    let mut last = args.after.unwrap_or_default();
+    // No more are kept than are shown: the journal may be longer than memory.
+    let mut events: VecDeque<Event> = VecDeque::new();
+    store.replay(last, &mut |event| {
+        last = event.seq;
+        events.extend(Some(event).filter(passes));
+        if events.len() > wanted {
+            events.pop_front();
+        }
+    })?;
+    let events = Vec::from(events);
 
     let Some(changes) = changes else {
         let headings = "SEQ | TIME | TYPE | SUBJECT | ACTOR? | WHAT~";
