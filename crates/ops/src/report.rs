@@ -526,3 +526,124 @@ impl Told {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oodatcaa_core::{
+        EventDraft,
+        event::{
+            Actor,
+            payload::{Decided, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Unreadable, Worker},
+        },
+    };
+
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).expect("a time")
+    }
+
+    /// Tells events of a task at seconds one after the other, the span begins at 100.
+    fn told(events: Vec<(i64, Actor, Data)>) -> Told {
+        let mut told = Told::since(at(100), Some(Role::BUILDER));
+        for (seq, (second, actor, data)) in (1..).zip(events) {
+            let id = TaskId::parse("T").expect("a good id");
+            let draft = EventDraft { token: Some(Token(3)), ..EventDraft::new(data, actor) };
+            let event = Event::number(draft.task(&id).role(&Role::BUILDER), seq, at(second), "//h/p");
+            told.take(&event);
+        }
+        told
+    }
+
+    fn worker() -> Actor {
+        Actor::Worker("w@h".into())
+    }
+
+    fn ended(outcome: &str) -> Ended {
+        Ended { outcome: Some(outcome.into()), ..Ended::default() }
+    }
+
+    fn moved(to: &Status) -> TaskChange {
+        TaskChange { to: Some(to.clone()), ..TaskChange::default() }
+    }
+
+    #[test]
+    fn each_odd_thing_is_told_once_with_how_often_and_only_in_its_span() {
+        let text = |words: &str| Some(words.to_owned());
+        let lacks = Worker { lacks: [("codex".into(), "gone".into())].into_iter().collect(), ..Worker::default() };
+        let all: Vec<(OddKind, Vec<Data>)> = vec![
+            (OddKind::Rescued, vec![Data::LeaseRescued(Rescued { reason: text("it died"), ..Rescued::default() })]),
+            (
+                OddKind::TakenBack,
+                vec![Data::MergeLanding(Landing::default()), Data::AttemptFinished(ended("needs_adapt"))],
+            ),
+            (OddKind::Superseded, vec![Data::AttemptSuperseded(ended("done"))]),
+            (OddKind::Edit, vec![Data::AttemptFinished(Ended { set_itself: text("done"), ..ended("done") })]),
+            (
+                OddKind::Edit,
+                vec![Data::TaskCreated(TaskChange { left_out: Texts(vec!["lease".into()]), ..moved(&Status::READY) })],
+            ),
+            (OddKind::QueueInvalid, vec![Data::QueueInvalid(Unreadable::default())]),
+            (OddKind::Journal, vec![Data::QueueValid(Readable { note: text("cut"), ..Readable::default() })]),
+            (OddKind::Paused, vec![Data::WorkerPaused(Paused::default())]),
+            (OddKind::Lacking, vec![Data::WorkerStarted(lacks)]),
+            (OddKind::Limited, vec![Data::AgentLimited(Quota { pool: text("claude"), ..Quota::default() })]),
+            (OddKind::Budget, vec![Data::BudgetExceeded(Spending::default())]),
+            (OddKind::Expired, vec![Data::DecisionExpired(Decided { applied: text("no"), ..Decided::default() })]),
+        ];
+        for (kind, events) in all {
+            let twice = |second: i64| {
+                let events = [events.clone(), events.clone()].concat();
+                told(events.into_iter().map(|data| (second, worker(), data)).collect())
+            };
+            let odd: Vec<(&str, u32)> = twice(100).odd.values().map(|odd| (odd.kind, odd.times)).collect();
+            assert_eq!(odd, [(kind.as_str(), 2)]);
+            assert!(twice(99).odd.is_empty(), "{kind}: before the span");
+        }
+    }
+
+    #[test]
+    fn odd_things_have_a_bound_and_what_is_beyond_it_is_counted() {
+        let limited = |n: usize| Data::AgentLimited(Quota { pool: Some(format!("p{n}")), ..Quota::default() });
+        let told = told((0..ODD + 7).map(|n| (100, worker(), limited(n))).collect());
+        assert_eq!((told.odd.len(), told.odd_left_out), (ODD, 7));
+    }
+
+    #[test]
+    fn who_called_a_task_done_is_told_and_only_a_merge_or_a_declared_no_change_proves_it() {
+        let done = || Data::TaskMoved(moved(&Status::DONE));
+        let claim = || Data::LeaseAcquired(Claimed::default());
+        let merged = Ended { commit: Some("c0ffee".into()), ..ended("done") };
+        let how = |events: Vec<(Actor, Data)>| {
+            let told = told(events.into_iter().map(|(actor, data)| (100, actor, data)).collect());
+            let task = &told.tasks[&TaskId::parse("T").expect("a good id")];
+            (task.landed_since(at(100)).is_some(), task.ended.as_ref().map(|ended| ended.how))
+        };
+        let finish = |ended: Ended| (worker(), Data::AttemptFinished(ended));
+        assert_eq!(how(vec![(worker(), claim()), finish(merged.clone()), (worker(), done())]), (true, Some("agent")));
+        assert_eq!(how(vec![finish(ended("no_change")), (worker(), done())]), (false, Some(NO_CHANGE)));
+        assert_eq!(
+            how(vec![finish(ended("no_change")), finish(ended("done")), (worker(), done())]),
+            (false, Some("agent"))
+        );
+        assert_eq!(how(vec![(Actor::Human("me".into()), done())]), (false, Some("person")));
+        assert_eq!(how(vec![(Actor::Outside, Data::TaskObserved(moved(&Status::DONE)))]), (false, Some("file")));
+        assert_eq!(how(vec![(Actor::Policy("coordination".into()), done())]), (false, Some("rule")));
+        // Opened again, or begun again after its merge, it is not called done any more.
+        let again = Data::TaskMoved(moved(&Status::READY));
+        assert_eq!(how(vec![(Actor::Outside, done()), (Actor::Outside, again)]), (false, None));
+        assert_eq!(how(vec![finish(merged), (worker(), claim())]), (false, None));
+    }
+
+    #[test]
+    fn what_was_simulated_or_started_no_agent_is_no_attempt_of_unknown_price() {
+        let mut bill = Bill::default();
+        let took = Usage { seconds: Some(2.0), ..Usage::default() };
+        bill.add(&took, true);
+        assert_eq!((bill.attempts(), bill.usd(), bill.spent.unpriced), (1, Some(0.0), 0));
+        bill.add(&took, false);
+        assert_eq!((bill.attempts(), bill.usd(), bill.spent.unpriced), (2, None, 1));
+        bill.add(&Usage { cost_usd: Some(0.5), ..took }, false);
+        assert_eq!((bill.attempts(), bill.usd(), bill.spent.unpriced), (3, Some(0.5), 1));
+    }
+}
