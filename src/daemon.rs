@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use oodatcaa_agent::{self as agent, Agent, sandbox};
 use oodatcaa_config::{AgentConfig, Config, Loaded, Overrides, RoleConfig, World, secrets, trust};
 use oodatcaa_core::layout::Layout;
-use oodatcaa_core::{Class, Role, text};
+use oodatcaa_core::{Class, Role, control::Signal, text};
 use oodatcaa_fleet::{
     self as fleet, Reporter, Side, Verdict,
     pidfile::{self, PidFile},
@@ -22,8 +22,13 @@ use oodatcaa_fleet::{
 use oodatcaa_ops::{ErrorKind, Failure, sysexit};
 use oodatcaa_process::{Shims, caller};
 use oodatcaa_store as store;
-use oodatcaa_sys::descriptors;
-use oodatcaa_worker::{self as worker, Exit, Setup, Signal, Worker};
+use oodatcaa_sys::{
+    descriptors,
+    socket::{self, Call, Served},
+};
+use oodatcaa_worker::{self as worker, Exit, Setup, Worker};
+
+pub mod supervise;
 
 /// One worker of an unattended fleet of coding agents: serves one role of the queue
 /// `.oodatcaa/work/SPRINT_QUEUE.json`.
@@ -55,6 +60,9 @@ pub struct Args {
     /// Go to the background, with a pid file and a log file.
     #[arg(long, conflicts_with = "once")]
     detach: bool,
+    /// A supervisor keeps it: with a pid file of its own or not at all, and lines for a log file.
+    #[arg(long, hide = true, conflicts_with_all = ["once", "detach"])]
+    supervised: bool,
     /// The project's directory [default: the nearest one above with `.oodatcaa`].
     #[arg(long, value_name = "DIR", env = "OODATCAA_PROJECT")]
     project: Option<PathBuf>,
@@ -115,7 +123,7 @@ fn complain(failure: &Failure) {
 }
 
 fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let layout = project(args)?;
+    let layout = find_project(args.project.as_deref())?;
     let mut overrides = Overrides::default();
     if let Some(interval) = args.interval {
         overrides = overrides.with("fleet.interval", &format!("{}ms", interval.as_millis()), "--interval");
@@ -124,7 +132,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let role = loaded.role(&args.role)?;
     let setup = setup(args, layout, &loaded, &role)?;
     let layout = setup.layout.clone();
-    let name = pidfile::name(&role, args.owner.as_deref());
+    let name = setup.name.clone();
     // Before any thread: a fork keeps only the thread that called it.
     let mut reporter = None;
     if args.detach {
@@ -133,8 +141,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
             Side::Child(child) => reporter = Some(child),
         }
     }
-    start_log(args, &role);
-    work(setup, &layout, &name, &mut reporter).or_else(|failure| {
+    start_log(args.verbose, args.detach || args.supervised, args.log_format, role.as_str());
+    work(setup, args.supervised, &mut reporter).or_else(|failure| {
         // The line says already that it is an error.
         log::error!("{}", failure.human().trim_start_matches("error: ").trim_end());
         if let Some(reporter) = reporter {
@@ -159,18 +167,26 @@ fn told(name: &str, verdict: &Verdict) -> ExitCode {
 }
 
 /// Runs a worker to its exit code. The reporter is taken once it is ready.
-fn work(setup: Setup, layout: &Layout, name: &str, reporter: &mut Option<Reporter>) -> Result<ExitCode, Failure> {
+fn work(setup: Setup, is_supervised: bool, reporter: &mut Option<Reporter>) -> Result<ExitCode, Failure> {
     // Who we are is known after the fork only.
     let setup = Setup { owner: store::identity(&setup.owner.tag), ..setup };
+    let (layout, name) = (setup.layout.clone(), setup.name.clone());
+    let (layout, name) = (&layout, name.as_str());
     let _pid_file = match reporter {
         Some(_) => Some(PidFile::hold(layout, name)?),
+        None if is_supervised => Some(PidFile::hold(layout, name)?),
         None if setup.once => None,
         // In the foreground and under systemd the file only tells that somebody serves the role.
         None => PidFile::hold(layout, name).ok(),
     };
-    let store = store::open(layout.root(), layout, Some(setup.owner.clone()), setup.config.fleet.lock_wait)?;
+    let lock_wait = setup.config.fleet.lock_wait;
+    let store = store::open(layout.root(), layout, Some(setup.owner.clone()), lock_wait)?;
     let signals = signals().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
-    let left = Worker::new(setup, store, signals).run(|| {
+    let Asked { socket: _socket, calls } = match setup.once {
+        true => Asked { socket: None, calls: crossbeam_channel::never() },
+        false => serve(layout, name),
+    };
+    let left = Worker::new(setup, store, signals, calls).run(|| {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
         if let Some(reporter) = reporter.take() {
             reporter.ready();
@@ -186,15 +202,33 @@ fn work(setup: Setup, layout: &Layout, name: &str, reporter: &mut Option<Reporte
     }
 }
 
+/// A control socket, and what is asked on it.
+struct Asked {
+    socket: Option<Served>,
+    calls: Receiver<Call>,
+}
+
+/// Serves the control socket of this name; a worker without one works all the same.
+fn serve(layout: &Layout, name: &str) -> Asked {
+    // More than are asked at once; whoever finds it full gets no answer in time.
+    let (tell, calls) = crossbeam_channel::bounded(64);
+    let path = layout.socket(name);
+    let served = socket::serve(layout.root(), &path, move |call| drop(tell.try_send(call)));
+    if let Err(error) = &served {
+        log::warn!("nobody can ask `{name}` how it is: failed to serve {}: {error}", path.display());
+    }
+    Asked { socket: served.ok(), calls }
+}
+
 /// Leaves without waiting for the threads of attempts; their shims see that and end the agents.
 #[expect(clippy::exit, reason = "a third signal means now: the run threads are not waited for")]
 fn leave() -> ! {
     std::process::exit(i32::from(sysexit::TEMPORARY))
 }
 
-fn project(args: &Args) -> Result<Layout, Failure> {
-    let from = match &args.project {
-        Some(dir) => dir.clone(),
+fn find_project(named: Option<&Path>) -> Result<Layout, Failure> {
+    let from = match named {
+        Some(dir) => dir.to_owned(),
         None => env::current_dir().map_err(|error| Failure::of(ErrorKind::NoProject, &error))?,
     };
     let missing = || {
@@ -252,6 +286,7 @@ fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Se
         slots: args.slots,
         once: args.once,
         ignore_wip: args.ignore_wip,
+        name: pidfile::name(role, args.owner.as_deref()),
         owner: store::identity(&tag),
         role: how,
         rule,
@@ -318,18 +353,17 @@ fn signals() -> std::io::Result<Receiver<Signal>> {
     Ok(told)
 }
 
-fn start_log(args: &Args, role: &Role) {
-    let level = match args.verbose {
+fn start_log(verbose: u8, to_file: bool, format: LogFormat, role: &str) {
+    let level = match verbose {
         0 => log::LevelFilter::Info,
         1 => log::LevelFilter::Debug,
         _ => log::LevelFilter::Trace,
     };
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Warn).filter_module("oodatcaa", level);
-    let role = role.to_string();
+    let role = role.to_owned();
     // The journal stamps lines itself and reads the level from a prefix (sd-daemon(3)).
-    let journal = env::var_os("JOURNAL_STREAM").is_some() && !args.detach;
-    let format = args.log_format;
+    let journal = env::var_os("JOURNAL_STREAM").is_some() && !to_file;
     builder.format(move |out, record| match format {
         LogFormat::Json => json_line(out, &role, record),
         LogFormat::Text if journal => {

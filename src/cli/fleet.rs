@@ -1,6 +1,9 @@
 //! `agentctl fleet`: starts, stops and shows the workers, and says which way it does so.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
@@ -17,12 +20,15 @@ use oodatcaa_core::{
 };
 use oodatcaa_fleet::{
     self as fleet, Backend, Choice, Fleet, FleetError, Happened, Host, Mode, READY_WITHIN, Report, Row, State,
+    supervisor::MOST,
 };
 use oodatcaa_ops::{
-    Failure,
-    view::{FleetView, UnitsView, WorkerResult, WorkerView},
+    ErrorKind, Failure,
+    view::{FleetView, PauseView, UnitsView, WorkerResult, WorkerView},
 };
 use oodatcaa_store::StoreError;
+
+mod foreground;
 
 /// Flags of `fleet`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +45,16 @@ enum Verb {
     Stop(Which),
     /// Stop workers and start them again
     Restart(Which),
+    /// Keep workers in the foreground and show what all of them say; Ctrl-C stops them
+    Run(Names),
+    /// Set how many workers of a role run, e.g. builder=3, where no systemd keeps them
+    Scale(Scale),
+    /// Let roles claim nothing until they are resumed; what runs goes on
+    Pause(Pause),
+    /// Let paused roles claim again
+    Resume(Names),
+    /// Let workers claim nothing more, and leave when their attempts have ended by themselves
+    Drain(Names),
     /// Which workers run, since when, and where their logs are
     Status(Which),
     /// Install the workers as systemd units of this user, or bring the installed ones up to date
@@ -69,6 +85,35 @@ struct Names {
     roles: Vec<String>,
 }
 
+#[derive(Debug, clap::Args)]
+struct Scale {
+    /// Roles and numbers of workers
+    #[arg(value_name = "ROLE=N", required = true, value_parser = scaled)]
+    roles: Vec<(String, u32)>,
+    /// How long it may take until the new ones are ready
+    #[arg(long, value_name = "DURATION", value_parser = text::parse_duration)]
+    wait: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Pause {
+    #[command(flatten)]
+    names: Names,
+    /// Why, for whoever finds them paused
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Reads `ROLE=N`.
+fn scaled(word: &str) -> Result<(String, u32), String> {
+    let (role, count) = word.split_once('=').ok_or("expected ROLE=N, e.g. builder=3")?;
+    match count.parse() {
+        Ok(count) if count <= MOST => Ok((role.into(), count)),
+        Ok(_) => Err(format!("at most {MOST} workers may serve one role")),
+        Err(_) => Err("expected ROLE=N with a number, e.g. builder=3".into()),
+    }
+}
+
 const BACKENDS: [&str; 3] = ["auto", "systemd", "process"];
 
 fn backend(word: &str) -> Backend {
@@ -89,6 +134,11 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
         Verb::Start(which) => start(ctx, &fleet, which),
         Verb::Stop(which) => stop(ctx, &fleet, which),
         Verb::Restart(which) => restart(ctx, &fleet, which),
+        Verb::Run(names) => foreground::run(ctx, &fleet, &fleet.roles(&names.roles)?),
+        Verb::Scale(args) => scale(ctx, &fleet, args),
+        Verb::Pause(args) => pause(ctx, &fleet, args),
+        Verb::Resume(names) => resume_only(ctx, &fleet, names),
+        Verb::Drain(names) => drain(ctx, &fleet, names),
         Verb::Status(which) => status(ctx, &fleet, which),
         Verb::Install(names) => install(ctx, &fleet, names),
         Verb::Uninstall => uninstall(ctx, &fleet),
@@ -118,6 +168,68 @@ fn stop(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
     let choice = fleet.found(which.backend)?;
     tell_choice(ctx, &choice);
     Told::default().stop(ctx, fleet, which.backend, which, &roles)?.end(ctx, fleet, &choice, &roles)
+}
+
+fn scale(ctx: &Context, fleet: &Fleet, args: &Scale) -> Done {
+    let mut want = BTreeMap::new();
+    for (name, count) in &args.roles {
+        for role in fleet.roles(std::slice::from_ref(name))? {
+            want.insert(role, *count);
+        }
+    }
+    let roles: Vec<Role> = want.keys().cloned().collect();
+    let choice = fleet.found(Backend::Auto)?;
+    let mut told = Told::default();
+    fleet.scale(&want, args.wait.unwrap_or(READY), &mut |report| told.take(ctx, report))?;
+    told.end(ctx, fleet, &choice, &roles)
+}
+
+fn drain(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
+    let roles = fleet.roles(&names.roles)?;
+    let choice = fleet.found(Backend::Auto)?;
+    let mut told = Told::default();
+    fleet.drain(&roles, &mut |report| told.take(ctx, report))?;
+    told.end(ctx, fleet, &choice, &roles)
+}
+
+/// Returns the name of the person who gives the command; an agent is none.
+fn person(ctx: &Context) -> Result<String, Failure> {
+    match ctx.project.actor() {
+        Actor::Human(human) => Ok(human),
+        actor => Err(Failure::new(ErrorKind::Refused, format!("only a person may do this, and this is {actor}"))),
+    }
+}
+
+fn pause(ctx: &Context, fleet: &Fleet, args: &Pause) -> Done {
+    let (human, store) = (person(ctx)?, ctx.project.store()?);
+    for role in fleet.roles(&args.names.roles)? {
+        let changed = fleet::pause(store, &role, &human, args.reason.as_deref())?;
+        if ctx.ui.json() {
+            ctx.ui.record(&PauseView { role, paused: true, changed });
+            continue;
+        }
+        ctx.ui.say(&match changed {
+            true => format!("{role} claims nothing until: agentctl fleet resume {role}"),
+            false => format!("{role} is paused already"),
+        });
+    }
+    Ok(exit::OK)
+}
+
+fn resume_only(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
+    let (human, store) = (person(ctx)?, ctx.project.store()?);
+    for role in fleet.roles(&names.roles)? {
+        let changed = fleet::resume(store, &role, &human)?;
+        if ctx.ui.json() {
+            ctx.ui.record(&PauseView { role, paused: false, changed });
+            continue;
+        }
+        ctx.ui.say(&match changed {
+            true => format!("{role} works again"),
+            false => format!("{role} was not paused"),
+        });
+    }
+    Ok(exit::OK)
 }
 
 fn restart(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
@@ -216,6 +328,10 @@ impl Told {
                 let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
                 (Tone::Good, "already_running", *pid, format!("is already running ({}){process}", mode.as_str()))
             }
+            Happened::Draining { attempts } => {
+                let left = text::many(*attempts, "attempt");
+                (Tone::Good, "draining", None, format!("claims nothing more; {left} may end"))
+            }
             Happened::Stopped { killed: false } => (Tone::Good, "stopped", None, "stopped".into()),
             Happened::Stopped { killed: true } => {
                 (Tone::Warn, "killed", None, "did not stop in time and was killed".into())
@@ -251,7 +367,7 @@ impl Told {
     fn end(self, ctx: &Context, fleet: &Fleet, choice: &Choice, roles: &[Role]) -> Done {
         let rows = fleet.status(roles)?;
         if ctx.ui.json() {
-            ctx.ui.value(&FleetView { results: Some(self.workers), ..view(choice, &rows, roles) });
+            ctx.ui.value(&FleetView { results: Some(self.workers), ..view(fleet, choice, &rows, roles)? });
         } else {
             ctx.ui.say(&summary(&rows, roles));
         }
@@ -277,10 +393,17 @@ fn status(ctx: &Context, fleet: &Fleet, which: &Which) -> Done {
         Backend::Process => rows.retain(|row| row.mode != Some(Mode::Systemd)),
     }
     if ctx.ui.json() {
-        ctx.ui.value(&view(&choice, &rows, &roles));
+        ctx.ui.value(&view(fleet, &choice, &rows, &roles)?);
         return Ok(0);
     }
     tell_choice(ctx, &choice);
+    match fleet.supervisor()? {
+        Some(pid) => ctx.ui.say(&format!("the supervisor, process {pid}, starts again what crashes")),
+        None if rows.iter().any(|row| row.mode == Some(Mode::PidFile)) => {
+            ctx.ui.say("no supervisor keeps them, so what crashes stays down; to have one: agentctl fleet start");
+        }
+        None => {}
+    }
     let mut table = Table::new("ROLE | STATE | PID? | FOR? | MODE? | SAYS~ | LOG~");
     let below = format!("{}/", ctx.project.layout()?.root().display());
     for row in &rows {
@@ -330,7 +453,7 @@ fn working(rows: &[Row]) -> usize {
     rows.iter().filter(|row| row.state == State::Running).count()
 }
 
-fn view(choice: &Choice, rows: &[Row], roles: &[Role]) -> FleetView {
+fn view(fleet: &Fleet, choice: &Choice, rows: &[Row], roles: &[Role]) -> Result<FleetView, Failure> {
     let worker = |row: &Row| WorkerView {
         name: row.name.clone(),
         role: fleet::pidfile::role_of(&row.name).into(),
@@ -342,16 +465,17 @@ fn view(choice: &Choice, rows: &[Row], roles: &[Role]) -> FleetView {
         says: row.says.clone(),
         log: row.log.clone(),
     };
-    FleetView {
+    Ok(FleetView {
         mode: choice.mode.as_str(),
         why: choice.why.clone(),
         notes: choice.notes.clone(),
+        supervisor: fleet.supervisor()?,
         workers: rows.iter().map(worker).collect(),
         running: running(rows, roles),
         workers_running: working(rows),
         roles: roles.len(),
         results: None,
-    }
+    })
 }
 
 fn install(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {

@@ -203,7 +203,11 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
         &["move --force", "edit", "dep rm", "retry", "unblock", "done"],
     ),
     // A paused role goes on by a person's word only, and what stops others is no agent's business.
-    ("fleet", &["status"], &["start", "stop", "restart", "install", "uninstall"]),
+    (
+        "fleet",
+        &["status"],
+        &["start", "stop", "restart", "run", "scale", "pause", "resume", "drain", "install", "uninstall"],
+    ),
     ("run", &["list", "show", "diff"], &["stop"]),
     // An agent's own task is held for it: what it may not take says so itself.
     ("lease", &["list", "acquire", "beat"], &["release"]),

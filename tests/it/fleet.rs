@@ -12,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::support::keeps_the_sandbox;
 
+mod supervisor;
+
 /// A project with a simulated agent, whose workers end with it.
 struct Project {
     dir: tempfile::TempDir,
@@ -207,9 +209,10 @@ fn a_stale_pid_file_never_costs_a_stranger_its_life() {
 }
 
 #[test]
-fn a_worker_killed_by_force_is_seen_as_gone_and_can_be_started_again() {
+fn a_worker_that_nobody_keeps_is_seen_as_gone_when_it_was_killed_and_can_be_started_again() {
     let project = Project::new();
-    project.fleet("start", &["refiner"]).exits(0);
+    let mut daemon = project.command(&binary("agent-daemon"));
+    Said::from(daemon.args(["--role", "refiner", "--detach"]).output().expect("runs")).exits(0);
     let pid = project.pid("refiner");
     signal(pid, "KILL");
     eventually("it is gone", || !runs(pid));

@@ -40,6 +40,11 @@ section! {
         grace: Duration, Duration(0), Ignored = "5s";
         /// The longest wait for the lock of the queue.
         lock_wait: Duration, Duration(0), Ignored = "10s";
+        /// Without systemd: crashes in a row after which a worker is started once more. After the next one it is given
+        /// up, and in the inbox.
+        restarts: u32, Count(0), Smaller = 3;
+        /// Without systemd: the time that a worker must have worked for its earlier crashes not to count. At least 1s.
+        healthy: Duration, Duration(1_000), Ignored = "60s";
     }
 }
 

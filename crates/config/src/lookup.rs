@@ -86,7 +86,10 @@ mod tests {
         assert!(matches!(place(&path("roles.qa")), Place::Table));
         assert!(matches!(place(&path("fleet.interval.x")), Place::Below(_)));
         assert!(matches!(place(&path("fleet.colour")), Place::Unknown));
-        assert_eq!(siblings(&path("fleet")), ["agent", "preset", "interval", "shutdown_timeout", "grace", "lock_wait"]);
+        assert_eq!(
+            siblings(&path("fleet")),
+            ["agent", "preset", "interval", "shutdown_timeout", "grace", "lock_wait", "restarts", "healthy"]
+        );
         assert_eq!(
             siblings(&[]),
             [

@@ -96,7 +96,9 @@ fn nothing_set_is_the_built_in_configuration() {
             agent: None,
             shutdown_timeout: Duration::from_secs(20),
             grace: Duration::from_secs(5),
-            lock_wait: Duration::from_secs(10)
+            lock_wait: Duration::from_secs(10),
+            restarts: 3,
+            healthy: Duration::from_secs(60),
         }
     );
     assert_eq!(loaded.config.agents.keys().collect::<Vec<_>>(), ["sim"]);

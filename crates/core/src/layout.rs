@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{Role, RunName, TaskId};
 
 /// A project's root and the names below it.
@@ -107,6 +109,20 @@ impl Layout {
             "queue" => self.locks().join(".queue.lock"),
             id => self.locks().join(format!("{id}.lock")),
         }
+    }
+
+    /// Returns the control socket of a process of ours, by the name of its pid file. The address of a socket is short, so
+    /// a long name has a fingerprint in the place of its end.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        const LONGEST: usize = 64;
+        let name = if name.len() <= LONGEST {
+            format!("{name}.sock")
+        } else {
+            let digest = Sha256::digest(name.as_bytes());
+            let (start, _) = name.char_indices().nth(40).unwrap_or((name.len(), ' '));
+            format!("{}-{:02x}{:02x}{:02x}{:02x}.sock", &name[..start], digest[0], digest[1], digest[2], digest[3])
+        };
+        self.runtime().join(name)
     }
 
     /// Returns the nearest directory at or above `from` that has a `.oodatcaa`, given a way to ask.

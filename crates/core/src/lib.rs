@@ -21,6 +21,7 @@
 #![deny(clippy::disallowed_types, reason = "the rules see a snapshot and nothing of the world, in their tests too")]
 
 pub mod change;
+pub mod control;
 mod cycles;
 pub mod environment;
 pub mod event;
@@ -59,7 +60,7 @@ pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
 pub use rules::{
     budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, schedule, settle,
-    succession,
+    succession, supervise,
 };
 pub use snapshot::{Beside, Snapshot};
 pub use state::History;

@@ -10,7 +10,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Role, Snapshot, TaskId, Workflow, external_edits,
-    state::decisions::{Decision, Topic},
+    state::{
+        Failed,
+        decisions::{Decision, Topic},
+    },
     text::{many, one_line},
     why::{self, Cause, Explainer, Why},
 };
@@ -42,7 +45,7 @@ impl Need<'_> {
         self.names().1
     }
 
-    /// Returns its kind in one word: that of the decision, or `config`, `queue`, `paused`, `agent`, `budget`, `task`.
+    /// Returns its kind in one word: that of the decision, or `config`, `queue`, `paused`, `worker`, `agent`, `budget`, `task`.
     pub fn kind(&self) -> &'static str {
         self.decision.map_or(self.names().0, |decision| decision.topic.as_str())
     }
@@ -52,6 +55,7 @@ impl Need<'_> {
             Cause::Config => ("config", "config".into()),
             Cause::Queue => ("queue", "queue".into()),
             Cause::Role(role) => ("paused", format!("role:{role}")),
+            Cause::Worker(name) => ("worker", format!("worker:{name}")),
             Cause::Agent(name) => ("agent", format!("agent:{name}")),
             Cause::Decision(id) => ("task", id.clone()),
             Cause::Budget(scope) => ("budget", format!("budget:{scope}")),
@@ -115,6 +119,7 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
         let need = Need::new(Cause::Role(role.clone()), why.sentence, why.next);
         needs.push(Need { since: Some(pause.since), ..need });
     }
+    needs.extend(given_up(snapshot));
     needs.extend(lacking(snapshot));
     for decision in snapshot.history.decisions.open() {
         let next = match decision.topic {
@@ -136,6 +141,19 @@ pub fn list<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow, invalid: Option<
         needs.push(Need { tasks, ..Need::new(cause, why.sentence, why.next) });
     }
     needs
+}
+
+/// Returns the workers that their supervisor has given up.
+fn given_up<'a>(snapshot: &Snapshot) -> Vec<Need<'a>> {
+    let roles = snapshot.history.roles.iter();
+    let all = roles.flat_map(|(role, known)| known.failed.iter().map(move |(name, failed)| (role, name, failed)));
+    let need = |(role, name, failed): (&Role, &String, &Failed)| {
+        let words = format!("the worker `{}` is given up: {}", one_line(name), one_line(&failed.why));
+        let next = format!("agentctl fleet start {role} (after mending it)");
+        let need = Need::new(Cause::Worker(name.clone()), words, next);
+        Need { since: Some(failed.since), ..need }
+    };
+    all.map(need).collect()
 }
 
 /// Returns the agents that workers were started without: they work with the others of their role.

@@ -105,7 +105,7 @@ pub fn detach(layout: &Layout, name: &str) -> Result<Side, FleetError> {
     }
 }
 
-fn open_log(layout: &Layout, path: &Path) -> Result<File, FileError> {
+pub(super) fn open_log(layout: &Layout, path: &Path) -> Result<File, FileError> {
     if files::look(layout.root(), path)?.is_some_and(|meta| meta.is_file() && meta.len() > LOG_LIMIT) {
         files::rename(layout.root(), path, &path.with_extension("log.1"))?;
     }

@@ -75,6 +75,9 @@ pub enum FleetError {
     /// The process could not leave its terminal.
     #[error("detach from the terminal: {0}")]
     Detach(String),
+    /// The supervisor did not do what it was asked.
+    #[error("have the supervisor do this: {0}")]
+    Refused(String),
     /// The store could not be read or written.
     #[error("clear the pause of a role")]
     Store(#[source] StoreError),

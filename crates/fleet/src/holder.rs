@@ -77,6 +77,12 @@ impl Holder {
 pub struct Handle(OwnedFd);
 
 impl Handle {
+    /// Opens a child of this process that has not been waited for: nobody else can have its number.
+    pub(crate) fn of_child(pid: u32) -> io::Result<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self(pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
     /// Sends a signal; `false` when the process has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         match pidfd_send_signal(&self.0, signal) {

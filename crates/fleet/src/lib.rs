@@ -15,7 +15,10 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
 use std::{
+    collections::BTreeMap,
+    os::unix::process::CommandExt as _,
     path::PathBuf,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -29,10 +32,12 @@ mod detach;
 mod fault;
 mod holder;
 mod host;
+mod kept;
 mod local;
 pub mod pidfile;
 mod report;
 mod resume;
+pub mod supervisor;
 mod systemd;
 #[expect(clippy::disallowed_methods, reason = "the user's own unit files")]
 pub mod units;
@@ -42,7 +47,15 @@ pub use fault::FleetError;
 pub use host::Host;
 pub use pidfile::PidFile;
 pub use report::{Backend, Choice, Happened, Mode, Report, Row, State};
-pub use resume::resume;
+pub use resume::{pause, resume};
+
+/// Between the time that a daemon takes by itself to stop and the patience of whoever asked it to.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Returns how long to wait for a daemon that takes so long by itself to stop.
+pub fn patience(stop_after: Duration) -> Duration {
+    stop_after + MARGIN
+}
 
 /// The fleet of one project.
 #[derive(Clone, Debug)]
@@ -132,7 +145,7 @@ impl Fleet {
         // Who runs the other way already is neither started twice nor stopped.
         let mut left = Vec::new();
         for role in roles {
-            local::make_way(&self.layout, role)?;
+            local::make_way(&self.layout, &pidfile::name(role, None))?;
             match self.running(role)? {
                 Some((pid, there)) => {
                     say(&Report { name: role.to_string(), what: Happened::RunsAlready { pid, mode: there } });
@@ -145,13 +158,7 @@ impl Fleet {
         }
         match mode {
             Mode::Systemd => systemd::start(&self.host, &left, wait, say),
-            Mode::PidFile => {
-                let daemon = self.daemon()?;
-                for role in &left {
-                    say(&local::start(&self.layout, &daemon, role, wait)?);
-                }
-                Ok(())
-            }
+            Mode::PidFile => kept::start(&self.layout, &self.daemon()?, &left, wait, say),
         }
     }
 
@@ -163,7 +170,7 @@ impl Fleet {
         wait: Option<Duration>,
         say: Say<'_>,
     ) -> Result<(), FleetError> {
-        let wait = wait.unwrap_or(self.stop_after + Duration::from_secs(5));
+        let wait = wait.unwrap_or_else(|| patience(self.stop_after));
         let deadline = Instant::now() + wait;
         let mut stopped = systemd::active(&self.host, &self.managed(backend, roles)?)?;
         systemd::stop(&self.host, &stopped, wait, say)?;
@@ -176,8 +183,59 @@ impl Fleet {
         Ok(())
     }
 
+    /// Has the supervisor keep so many workers of each of these roles, and waits until the first of each is ready; starts
+    /// a supervisor where there is none. Fails where the roles are units of systemd, of which each is one worker.
+    pub fn scale(&self, want: &BTreeMap<Role, u32>, wait: Duration, say: Say<'_>) -> Result<(), FleetError> {
+        let roles: Vec<Role> = want.keys().cloned().collect();
+        if let Some(role) = systemd::active(&self.host, &self.managed(Backend::Auto, &roles)?)?.first() {
+            return Err(FleetError::Refused(format!(
+                "`{role}` is a unit of systemd, which is one worker; how much it does at once: agentctl role show {role}"
+            )));
+        }
+        kept::scale(&self.layout, &self.daemon()?, want, wait, say)
+    }
+
+    /// Starts a supervisor in the foreground that keeps a worker of each of these roles; what it says comes through the
+    /// pipe of its standard error. Fails where one runs already, and where a role is served by a unit of systemd, which
+    /// has a restarter.
+    pub fn foreground(&self, roles: &[Role]) -> Result<Child, FleetError> {
+        local::make_way(&self.layout, supervisor::NAME)?;
+        if let Some(pid) = self.supervisor()? {
+            return Err(FleetError::Running { name: supervisor::NAME.into(), pid: Some(pid) });
+        }
+        if let Some(role) = systemd::active(&self.host, &self.managed(Backend::Auto, roles)?)?.first() {
+            return Err(FleetError::Refused(format!("`{role}` runs as a unit of systemd, which keeps it")));
+        }
+        let daemon = self.daemon()?;
+        let mut command =
+            kept::command(&self.layout, &daemon, &roles.iter().map(|role| (role.to_string(), 1)).collect());
+        command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command.spawn().map_err(|source| FleetError::io("execute", &daemon, source))
+    }
+
+    /// Lets the workers of these roles claim nothing more and leave when their attempts have ended by themselves.
+    pub fn drain(&self, roles: &[Role], say: Say<'_>) -> Result<(), FleetError> {
+        for row in self.status(roles)? {
+            let what = match row.state {
+                State::Running | State::Starting | State::Stopping => kept::drain(&self.layout, &row.name)?,
+                State::Stopped | State::Failed(_) => Happened::NotRunning { stale: false },
+            };
+            say(&Report { name: row.name, what });
+        }
+        Ok(())
+    }
+
+    /// Returns the process of the supervisor, where one runs.
+    pub fn supervisor(&self) -> Result<Option<u32>, FleetError> {
+        Ok(match pidfile::inspect(&self.layout, supervisor::NAME)? {
+            pidfile::State::Running(holder) => Some(holder.pid),
+            _ => None,
+        })
+    }
+
     /// Returns how the workers of these roles are, the further instances among them.
     pub fn status(&self, roles: &[Role]) -> Result<Vec<Row>, FleetError> {
+        let kept = kept::workers(&self.layout).unwrap_or_default();
         let managed = systemd::status(&self.host, &self.managed(Backend::Auto, roles)?)?;
         let processes = local::status(&self.layout, roles)?;
         let mut rows = Vec::new();
@@ -192,6 +250,21 @@ impl Fleet {
                 .collect();
             if let Some(unit) = unit.filter(|unit| unit.state != State::Stopped || here.is_empty()) {
                 here.insert(0, unit.clone());
+            }
+            // What its supervisor knows of a worker that has no process now.
+            for worker in kept.iter().filter(|worker| worker.role == role.as_str()) {
+                let why = || worker.why.clone().unwrap_or_default();
+                let state = match worker.state.as_str() {
+                    "failed" => State::Failed(why()),
+                    "waiting" => State::Failed(format!("{}; it is started again in a moment", why())),
+                    "queued" => State::Starting,
+                    "stopping" => State::Stopping,
+                    _ => continue,
+                };
+                match here.iter_mut().find(|row| row.name == worker.name) {
+                    Some(row) => row.state = state,
+                    None => here.push(Row { state, ..local::stopped(&self.layout, worker.name.clone()) }),
+                }
             }
             if here.is_empty() {
                 here.push(local::stopped(&self.layout, pidfile::name(role, None)));

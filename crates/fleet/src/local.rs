@@ -3,19 +3,13 @@
 //! Nothing is ever signalled but a process that holds its pid file and is the one that the file
 //! describes: pid, start time and boot.
 
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use rustix::process::Signal;
 
 use super::{
-    FleetError, Happened, Mode, Report, Row, State,
-    detach::tail,
-    host::ask,
+    FleetError, Happened, Mode, Report, Row, State, kept,
     pidfile::{self, Handle},
     report::Say,
 };
@@ -26,21 +20,16 @@ use oodatcaa_core::layout::Layout;
 const GONE: Duration = Duration::from_secs(5);
 
 /// Variables by which a manager speaks to one service; the daemons are not that service.
-const OF_A_SERVICE: [&str; 7] =
+pub(super) const OF_A_SERVICE: [&str; 7] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "INVOCATION_ID"];
 
 /// How long a worker of a project that was moved may take to leave.
 const MOVED: Duration = Duration::from_secs(10);
 
-/// Tells whether trying again changes nothing after this exit code: program, permission or trust, configuration.
-fn needs_human(code: i32) -> bool {
-    [69, 77, 78].contains(&code)
-}
-
-/// Ends the daemon of a role that came along with a project which was moved: it serves the place where that was, and is
-/// about to leave by itself.
-pub(super) fn make_way(layout: &Layout, role: &Role) -> Result<(), FleetError> {
-    if let pidfile::State::Running(holder) = pidfile::inspect(layout, &pidfile::name(role, None))?
+/// Ends a daemon that came along with a project which was moved: it serves the place where that was, and is about to
+/// leave by itself.
+pub(super) fn make_way(layout: &Layout, name: &str) -> Result<(), FleetError> {
+    if let pidfile::State::Running(holder) = pidfile::inspect(layout, name)?
         && holder.is_elsewhere(layout.root())
         && let Ok(Some(handle)) = holder.handle()
     {
@@ -50,49 +39,20 @@ pub(super) fn make_way(layout: &Layout, role: &Role) -> Result<(), FleetError> {
     Ok(())
 }
 
-/// Starts the daemon of a role and waits until it is ready.
-pub(super) fn start(layout: &Layout, daemon: &Path, role: &Role, wait: Duration) -> Result<Report, FleetError> {
-    let name = pidfile::name(role, None);
-    if let pidfile::State::Stale(_) = pidfile::inspect(layout, &name)? {
-        pidfile::clean(layout, &name)?;
-    }
-    let log = pidfile::log_path(layout, &name);
-    let from = log.metadata().map_or(0, |meta| meta.len());
-    let mut command = Command::new(daemon);
-    command.args(["--role", role.as_str(), "--detach", "--project"]).arg(layout.root());
-    for variable in OF_A_SERVICE {
-        command.env_remove(variable);
-    }
-    let answer = ask(command, wait);
-    let what = match (answer, pidfile::inspect(layout, &name)?) {
-        (Ok(answer), pidfile::State::Running(holder)) if answer.ok => Happened::Started { pid: holder.pid },
-        (Ok(answer), _) => {
-            let mut lines = tail(&log, from);
-            if lines.is_empty() {
-                lines = answer.err.lines().map(str::to_owned).collect();
-            }
-            let why = if answer.ok { "it left at once" } else { "it did not start" };
-            Happened::Failed { why: why.into(), lines, human: answer.code.is_some_and(needs_human) }
-        }
-        (Err(why), state) => {
-            if let pidfile::State::Running(holder) = state
-                && let Ok(Some(handle)) = holder.handle()
-            {
-                // Half started is not started: what is not ready is not left running.
-                let _ = end(&handle, Instant::now() + GONE);
-            }
-            Happened::failed(format!("it is not ready: {why}"), tail(&log, from))
-        }
-    };
-    Ok(Report { name, what })
-}
-
 /// Stops every daemon of these roles, all at once; answers the roles that had something to stop or to clean.
 pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<'_>) -> Result<Vec<Role>, FleetError> {
     let mut handled = Vec::new();
     let mut ending: Vec<(String, Result<Option<Handle>, String>)> = Vec::new();
+    let mut found = Vec::new();
     for (role, name) in instances(layout, roles)? {
-        match settled(layout, &name)? {
+        let state = settled(layout, &name)?;
+        // Opened before anybody is asked to leave: who has gone since is found gone, and nobody else in its place.
+        let handle = if let pidfile::State::Running(holder) = &state { Some(holder.handle()) } else { None };
+        found.push((role, name, state, handle));
+    }
+    let asked = kept::let_go(layout, roles)?;
+    for (role, name, state, handle) in found {
+        match state {
             pidfile::State::Absent => continue,
             pidfile::State::Stale(_) => {
                 let stale = pidfile::clean(layout, &name)?;
@@ -101,13 +61,15 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
             pidfile::State::Starting => {
                 ending.push((name, Err("its pid file is held by a process that does not say which".into())));
             }
-            pidfile::State::Running(holder) => {
-                let handle = holder.handle();
-                let asked = handle.and_then(|handle| {
-                    handle.as_ref().map(|handle| handle.signal(Signal::TERM)).transpose()?;
+            pidfile::State::Running(_) => {
+                let handle = handle.unwrap_or(Ok(None)).and_then(|handle| {
+                    // A second TERM would mean: at once.
+                    if !asked.contains(&name) {
+                        handle.as_ref().map(|handle| handle.signal(Signal::TERM)).transpose()?;
+                    }
                     Ok(handle)
                 });
-                ending.push((name, asked.map_err(|error| error.to_string())));
+                ending.push((name, handle.map_err(|error| error.to_string())));
             }
         }
         handled.push(role);
@@ -127,6 +89,7 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
         };
         say(&Report { name, what });
     }
+    kept::wait_for_the_last(layout)?;
     Ok(handled)
 }
 

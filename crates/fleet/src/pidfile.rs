@@ -63,7 +63,7 @@ pub fn path(layout: &Layout, name: &str) -> PathBuf {
 }
 
 /// Returns the path of a daemon's log in the PID-file mode.
-pub(crate) fn log_path(layout: &Layout, name: &str) -> PathBuf {
+pub fn log_path(layout: &Layout, name: &str) -> PathBuf {
     layout.logs().join(format!("{name}.log"))
 }
 

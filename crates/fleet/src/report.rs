@@ -70,6 +70,11 @@ pub enum Happened {
         /// It had to be killed.
         killed: bool,
     },
+    /// It claims nothing more, and leaves when its attempts have ended.
+    Draining {
+        /// The attempts that it has.
+        attempts: usize,
+    },
     /// There was nothing to stop.
     NotRunning {
         /// A stale pid file was removed; the pid in it belongs to nobody or to somebody else.

@@ -1,13 +1,35 @@
-//! A human who starts a role again has seen why it was paused: the pause ends with that.
+//! A human pauses a role, and ends its pause. Who starts a role again has seen why it was paused, or why a worker of it
+//! was given up: both end with that.
 
 use super::FleetError;
 use oodatcaa_core::{
     ChangeSet, Data, EventDraft, Role, Snapshot,
-    event::{Actor, payload::Resumed},
+    event::{
+        Actor,
+        payload::{Paused, Resumed},
+    },
 };
 use oodatcaa_store::Desk;
 
-/// Ends the pause of a role, if it is paused; answers whether it was.
+/// The class of a pause that a human asked for.
+const ASKED: &str = "asked";
+
+/// Pauses a role: its workers claim nothing until it is resumed, and what runs goes on. Answers whether it was not
+/// paused yet.
+pub fn pause(store: &Desk, role: &Role, human: &str, reason: Option<&str>) -> Result<bool, FleetError> {
+    let committed = store.transact(&mut |snapshot| {
+        let mut plan = ChangeSet::none();
+        if snapshot.history.paused(role).is_none() {
+            let reason = Some(reason.unwrap_or("somebody paused it").to_owned());
+            let paused = Paused { class: Some(ASKED.into()), reason, ..Paused::default() };
+            plan.event(EventDraft::new(Data::WorkerPaused(paused), Actor::Human(human.into())).role(role));
+        }
+        plan
+    });
+    Ok(!committed.map_err(FleetError::Store)?.changes.is_empty())
+}
+
+/// Ends the pause of a role, if it is paused or a worker of it was given up; answers whether that was so.
 pub fn resume(store: &Desk, role: &Role, human: &str) -> Result<bool, FleetError> {
     let committed = store.transact(&mut |snapshot| decide(snapshot, role, human)).map_err(FleetError::Store)?;
     Ok(!committed.changes.is_empty())
@@ -15,8 +37,10 @@ pub fn resume(store: &Desk, role: &Role, human: &str) -> Result<bool, FleetError
 
 fn decide(snapshot: &Snapshot, role: &Role, human: &str) -> ChangeSet {
     let mut plan = ChangeSet::none();
-    if let Some(pause) = snapshot.history.paused(role) {
-        let resumed = Resumed { paused_for: Some(pause.reason.clone()), ..Resumed::default() };
+    let known = snapshot.history.roles.get(role);
+    let given_up = known.and_then(|known| known.failed.values().next()).map(|failed| &failed.why);
+    if let Some(reason) = snapshot.history.paused(role).map(|pause| &pause.reason).or(given_up) {
+        let resumed = Resumed { paused_for: Some(reason.clone()), ..Resumed::default() };
         plan.event(EventDraft::new(Data::WorkerResumed(resumed), Actor::Human(human.into())).role(role));
     }
     plan
@@ -29,19 +53,22 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use oodatcaa_core::{Event, History, Now, Queue, event::payload::Paused};
+    use oodatcaa_core::{Event, History, Now, Queue, event::payload::Crash};
+
+    fn seen(history: &History) -> Snapshot {
+        Snapshot {
+            now: Now::new(DateTime::UNIX_EPOCH, Duration::ZERO),
+            queue: Arc::new(Queue::default()),
+            leases: BTreeMap::new(),
+            history: Arc::new(history.clone()),
+            beside: Default::default(),
+            kept: Arc::default(),
+        }
+    }
 
     #[test]
     fn only_a_paused_role_is_resumed_and_then_it_is_not_paused() {
-        let now = Now::new(DateTime::UNIX_EPOCH, Duration::ZERO);
-        let mut snapshot = Snapshot {
-            now,
-            queue: Arc::new(Queue::default()),
-            leases: BTreeMap::new(),
-            history: Arc::default(),
-            beside: Default::default(),
-            kept: Arc::default(),
-        };
+        let mut snapshot = seen(&History::default());
         assert!(decide(&snapshot, &Role::BUILDER, "me").is_empty());
 
         let paused = Paused { reason: Some("agent not found".into()), ..Paused::default() };
@@ -55,5 +82,19 @@ mod tests {
         assert_eq!(plan.events[0].actor, Actor::Human("me".into()));
         history.apply(&Event::number(plan.events[0].clone(), 2, DateTime::UNIX_EPOCH, "//h/p"));
         assert_eq!(history.paused(&Role::BUILDER), None);
+    }
+
+    #[test]
+    fn a_worker_that_was_given_up_is_forgiven_by_whoever_starts_its_role_again() {
+        let crash = Crash { worker: Some("builder".into()), reason: Some("it is gone".into()), ..Crash::default() };
+        let failed =
+            EventDraft::new(Data::WorkerFailed(crash), Actor::Policy("supervisor".into())).role(&Role::BUILDER);
+        let mut history = History::default();
+        history.apply(&Event::number(failed, 1, DateTime::UNIX_EPOCH, "//h/p"));
+        assert_eq!(history.roles[&Role::BUILDER].failed.len(), 1);
+        let snapshot = seen(&history);
+        let plan = decide(&snapshot, &Role::BUILDER, "me");
+        history.apply(&Event::number(plan.events[0].clone(), 2, DateTime::UNIX_EPOCH, "//h/p"));
+        assert!(history.roles[&Role::BUILDER].failed.is_empty());
     }
 }

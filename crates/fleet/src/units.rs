@@ -15,9 +15,6 @@ use oodatcaa_sys::files::{Durable, named};
 
 const TEMPLATE: &str = include_str!("../../../systemd/agent.service.in");
 const PROJECT_KEY: &str = "X-OodatcaaProject=";
-/// Between the time that a daemon takes by itself to stop and the manager's patience.
-const MARGIN: Duration = Duration::from_secs(5);
-
 /// What a unit is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct UnitFacts<'a> {
@@ -39,7 +36,7 @@ pub fn unit_name(role: &Role) -> String {
 /// Returns the unit's text of a role.
 pub(crate) fn text(role: &Role, facts: &UnitFacts<'_>) -> String {
     let project = facts.project.display().to_string();
-    let stop = (facts.stop_after + MARGIN).as_secs().max(30).to_string();
+    let stop = super::patience(facts.stop_after).as_secs().max(30).to_string();
     let name = facts.project.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned());
     let values = [
         ("ROLE", role.as_str().to_owned()),

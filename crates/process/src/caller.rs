@@ -18,6 +18,9 @@ const MARKS: [&[u8]; 2] = [b"OODATCAA_TASK_ID=", b"OODATCAA_RUN_DIR="];
 /// Our own program, which is among the ancestors of all that agents start.
 const WORKER: &str = "agent-daemon";
 
+/// The argument that makes it a supervisor.
+pub const SUPERVISE: &str = "supervise";
+
 /// Programs that are the first process of a machine or a container. Where another one is, that is a sandbox's.
 const INITS: [&str; 11] = [
     "systemd",
@@ -51,9 +54,19 @@ pub fn started_by() -> Option<String> {
     if is_marked(&own) {
         return Some(format!("it has the environment of {}", named(&own)));
     }
-    let (mut pid, mut seen) = (me, 0);
+    above(me)
+}
+
+/// Returns why another process, which asks us for something, belongs to an attempt.
+pub fn of(pid: u32) -> Option<String> {
+    above(pid)
+}
+
+/// Looks for signs at a process and at all that it comes from.
+fn above(first: u32) -> Option<String> {
+    let (mut pid, mut seen) = (first, 0);
     while pid > 0 && seen < MOST {
-        if let Some(why) = sign(pid, pid == me) {
+        if let Some(why) = sign(pid, pid == first) {
             return Some(why);
         }
         if pid == 1 {
@@ -73,11 +86,16 @@ pub fn started_by() -> Option<String> {
 }
 
 fn sign(pid: u32, own: bool) -> Option<String> {
-    if !own && program(pid).is_some_and(|name| name == WORKER) {
+    if !own && program(pid).is_some_and(|name| name == WORKER) && !is_supervisor(pid) {
         return Some(format!("process {pid}, which it comes from, is a worker or its shim"));
     }
     let environment = platform::environment(pid);
     is_marked(&environment).then(|| format!("process {pid}, which it comes from, belongs to {}", named(&environment)))
+}
+
+/// Tells whether a worker's program keeps workers, and is none itself: agents come from those that it keeps.
+fn is_supervisor(pid: u32) -> bool {
+    platform::arguments(pid).get(1).is_some_and(|mode| mode == SUPERVISE.as_bytes())
 }
 
 /// Returns the name of a process's program: by its file, else, where that may not be looked at, as it was called.

@@ -9,6 +9,7 @@
 //! | [`lock`] | flocks with a deadline, and who holds one |
 //! | [`identity`] | processes by number and start time, boots, machines |
 //! | [`command`] | waiting for a program with a deadline, ending its group, its output |
+//! | [`socket`] | one line asked, one answered, between processes of one user |
 //! | [`tail`] | the last lines of a file |
 //! | [`project`] | directories told apart, also after a rename or a copy |
 //! | [`descriptors`] | what programs that we start inherit |
@@ -22,4 +23,5 @@ pub mod files;
 pub mod identity;
 pub mod lock;
 pub mod project;
+pub mod socket;
 pub mod tail;

@@ -21,6 +21,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, reason = "files are opened by sys::files"))]
 
+mod answer;
 mod baseline;
 mod control;
 mod evidence;
@@ -46,4 +47,4 @@ mod worker;
 
 pub use setup::Setup;
 pub use sweep::{end_attempt, keep_work};
-pub use worker::{Exit, Signal, Worker, tell_manager};
+pub use worker::{Exit, Worker, tell_manager};

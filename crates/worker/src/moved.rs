@@ -46,7 +46,7 @@ impl Worker {
         );
         self.exit = Exit::Store(error);
         // As after a second signal: what runs writes to the old paths, where another project may lie by now.
-        self.stopping = Some(Stopping { patience: None, now: true });
+        self.stopping = Some(Stopping { patience: None, now: true, drains: false });
         self.tell_all(Stop::Now);
         self.give_up_settling();
         None

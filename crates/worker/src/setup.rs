@@ -28,6 +28,8 @@ pub struct Setup {
     pub agents: Vec<Agent>,
     /// The agents of the role that cannot work here, and why not.
     pub lacks: Vec<(String, String)>,
+    /// Its name: that of its pid file.
+    pub name: String,
     /// The identity of this process.
     pub owner: Owner,
     /// Attempts at once; the role's WIP limit when absent.

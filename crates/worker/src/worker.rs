@@ -22,6 +22,7 @@ use crate::{
 use oodatcaa_agent::Agent;
 use oodatcaa_core::{
     ChangeSet, Class, Data, EventDraft, Lease, Outcome, Problem, TaskId, Token,
+    control::Signal,
     event::payload,
     outcome::Policy,
     pool::Offer,
@@ -30,18 +31,10 @@ use oodatcaa_core::{
 use oodatcaa_git::{Mode, mode_for, takeover};
 use oodatcaa_process::Stop;
 use oodatcaa_store::{Desk, StoreError};
+use oodatcaa_sys::socket::Call;
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
 const LIVENESS: Duration = Duration::from_secs(2);
-
-/// What a worker is told from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// TERM or INT.
-    Stop,
-    /// HUP: look again now.
-    Wake,
-}
 
 /// The reason why a worker left.
 #[derive(Debug)]
@@ -69,6 +62,8 @@ pub(crate) struct Handle {
 pub struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) signals: Receiver<Signal>,
+    /// What other processes ask it.
+    pub(crate) calls: Receiver<Call>,
     pub(crate) changes: Receiver<()>,
     pub(crate) finished: (Sender<Settlement>, Receiver<Settlement>),
     pub(crate) running: BTreeMap<(TaskId, Token), Handle>,
@@ -96,15 +91,18 @@ pub(crate) struct Stopping {
     pub(crate) patience: Option<Instant>,
     /// It has been told a second time.
     pub(crate) now: bool,
+    /// It waits for its attempts without a limit, and has not been told to stop.
+    pub(crate) drains: bool,
 }
 
 impl Worker {
     /// Puts a worker together; nothing happens yet.
-    pub fn new(setup: Setup, store: Desk, signals: Receiver<Signal>) -> Self {
+    pub fn new(setup: Setup, store: Desk, signals: Receiver<Signal>, calls: Receiver<Call>) -> Self {
         Self {
             place: Place::of(setup.layout.root()),
             shared: Arc::new(Shared { setup, store, merge_queue: MergeQueue::default(), place: OnceLock::new() }),
             signals,
+            calls,
             changes: never(),
             finished: crossbeam_channel::unbounded(),
             running: BTreeMap::new(),
@@ -156,6 +154,7 @@ impl Worker {
         let usual = |offer: &Offer| !special.is_some_and(|special| special.agents.contains(&offer.by));
         let pools: Vec<String> = shared.offers().into_iter().filter(usual).map(|offer| offer.pool).collect();
         self.note(Data::WorkerStarted(payload::Worker {
+            name: Some(setup.name.clone()),
             pid: Some(setup.owner.pid),
             agent: Some(names.join(", ")),
             pools: Some(payload::Texts(pools)),
@@ -205,6 +204,10 @@ impl Worker {
                 recv(self.signals) -> signal => match signal {
                     Ok(Signal::Wake) => drop(self.reconcile()),
                     Ok(Signal::Stop) | Err(_) => if self.stop() { return Exit::AtOnce },
+                },
+                recv(self.calls) -> call => match call {
+                    Ok(call) => self.answer(call),
+                    Err(_) => self.calls = never(),
                 },
                 recv(self.changes) -> change => {
                     if change.is_err() {
@@ -278,21 +281,22 @@ impl Worker {
     }
 
     /// Takes one more signal to stop; `true` means leave at once.
-    fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let drain = shared.setup.config.fleet.shutdown_timeout;
+        let drained = self.stopping.is_some();
         match &mut self.stopping {
-            None => {
-                self.stopping = Some(Stopping { patience: Some(Instant::now() + drain), now: false });
+            None | Some(Stopping { drains: true, .. }) => {
+                self.stopping = Some(Stopping { patience: Some(Instant::now() + drain), now: false, drains: false });
                 let extend = u32::try_from((drain + shared.setup.config.fleet.grace).as_micros()).unwrap_or(u32::MAX);
                 // Its own timeout knows nothing of how long attempts may still run, and ends in SIGKILL.
                 tell_manager(&[
                     sd_notify::NotifyState::Stopping,
                     sd_notify::NotifyState::ExtendTimeoutUsec(extend.saturating_add(5_000_000)),
                 ]);
-                let running = Some(self.running.len() as u64);
-                self.note(Data::WorkerStopping(payload::Worker { running, ..payload::Worker::default() }));
-                self.hurry_settling();
+                if !drained {
+                    self.claim_nothing_more();
+                }
                 match (self.running.len(), text::duration(drain)) {
                     (0, _) => log::info!("stopping"),
                     (runs, wait) => {
@@ -301,7 +305,7 @@ impl Worker {
                 }
             }
             Some(stopping) if !stopping.now => {
-                *stopping = Stopping { patience: None, now: true };
+                *stopping = Stopping { patience: None, now: true, drains: false };
                 log::warn!("second signal: ending what is running ({}) now", self.running.len());
                 self.tell_all(Stop::Now);
                 self.give_up_settling();
@@ -312,6 +316,22 @@ impl Worker {
             }
         }
         false
+    }
+
+    /// Tells the journal that nothing more is claimed.
+    fn claim_nothing_more(&mut self) {
+        let running = Some(self.running.len() as u64);
+        self.note(Data::WorkerStopping(payload::Worker { running, ..payload::Worker::default() }));
+        self.hurry_settling();
+    }
+
+    /// Claims nothing more, and leaves once the last attempt has ended by itself.
+    pub(crate) fn drain(&mut self) {
+        if self.stopping.is_none() {
+            self.stopping = Some(Stopping { patience: None, now: false, drains: true });
+            self.claim_nothing_more();
+            log::info!("draining: nothing more is claimed; what runs ({}) may end by itself", self.running.len());
+        }
     }
 
     pub(crate) fn tell_all(&mut self, how: Stop) {

@@ -67,6 +67,11 @@ const EVERY: &[(&str, &[&str])] = &[
     ("fleet stop", &[]),
     ("fleet start", &["planner"]),
     ("fleet restart", &["planner"]),
+    ("fleet scale", &["planner=2"]),
+    ("fleet pause", &["planner"]),
+    ("fleet resume", &["planner"]),
+    ("fleet drain", &["planner"]),
+    ("fleet run", &["planner"]),
     ("fleet stop", &[]),
     ("fleet install", &[]),
     ("fleet uninstall", &[]),
@@ -129,7 +134,7 @@ const EVERY: &[(&str, &[&str])] = &[
 
 /// Those that have nothing to say to a program here, and say so as an object.
 const REFUSED: &[(&str, i32)] =
-    &[("demo", 2), ("worktree open", 2), ("run stop", 5), ("fleet install", 1), ("sprint plan", 3)];
+    &[("demo", 2), ("fleet run", 2), ("worktree open", 2), ("run stop", 5), ("fleet install", 1), ("sprint plan", 3)];
 
 fn leaves(command: &clap::Command, path: &str, into: &mut Vec<String>) {
     for below in command.get_subcommands() {

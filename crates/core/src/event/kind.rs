@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::payload::{
-    Asked, Bare, Claimed, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed, Sandboxed,
-    Spending, SprintChange, Started, TaskChange, Timed, Unreadable, Worker,
+    Asked, Bare, Claimed, Crash, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed,
+    Sandboxed, Spending, SprintChange, Started, Step, TaskChange, Timed, Unreadable, Worker,
 };
 use crate::words::words;
 
@@ -78,10 +78,17 @@ kinds! {
     DecisionRequested(Asked) = "decision.requested", Truth: "A human is asked.";
     DecisionResolved(Decided) = "decision.resolved", Truth: "A human answered.";
     DecisionExpired(Decided) = "decision.expired", Truth: "Nobody answered in time, or what was asked no longer holds.";
-    MessageSent(Mail) = "message.sent", Truth: "An agent decided something, or wants others to know something.";
+    MessageSent(Mail) = "message.sent", Truth: "A message was sent; or an agent decided something that others are to know.";
+    MessageDelivered(Step) = "message.delivered", Truth: "Somebody took a message to give it to its receiver.";
+    MessageDrained(Step) = "message.drained", Truth: "Its receiver has a message.";
+    MessageExpired(Step) = "message.expired", Truth: "Nobody got a message in its time.";
+    MessageRecalled(Step) = "message.recalled", Truth: "Its sender took a message back.";
+    MessageFailed(Step) = "message.failed", Truth: "A message could not be delivered.";
     WorkerStarted(Worker) = "worker.started", News: "A worker process is ready.";
     WorkerStopping(Worker) = "worker.stopping", News: "A worker claims nothing more.";
     WorkerStopped(Worker) = "worker.stopped", News: "A worker left.";
+    WorkerCrashed(Crash) = "worker.crashed", News: "A worker crashed, and its supervisor starts it again.";
+    WorkerFailed(Crash) = "worker.failed", Truth: "A worker crashed too often, or cannot run: it is given up.";
     WorkerPaused(Paused) = "worker.paused", Truth: "A role claims nothing until a human resumes it.";
     WorkerResumed(Resumed) = "worker.resumed", Truth: "A paused role works again.";
     AgentLimited(Quota) = "agent.limited", Truth: "An agent's quota is used up.";

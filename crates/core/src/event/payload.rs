@@ -232,12 +232,58 @@ payloads! {
         from: Option<String>,
         /// `decision` or `message`.
         what: Option<String>,
+        /// The receiver of a message that stands in the journal: a mailbox has its own lines.
+        to: Option<String>,
         /// The words.
         text: Option<String>,
+        /// What it is, in one word of the sender's.
+        kind: Option<String>,
+        /// Its urgency, 1 (first) to 10.
+        priority: Option<u8>,
+        /// The thread that it belongs to.
+        thread: Option<String>,
+        /// The time for which it is of use.
+        ttl_seconds: Option<u64>,
+        /// What it is known by: a mailbox takes it once.
+        key: Option<String>,
+    };
+
+    /// A step in the life of a message, in the file of its mailbox.
+    Step {
+        /// The number of the message.
+        letter: Option<u64>,
+        /// Whoever took it: their tag.
+        owner: Option<String>,
+        /// Their machine.
+        host: Option<String>,
+        /// Its boot.
+        boot_id: Option<String>,
+        /// Their process.
+        pid: Option<u32>,
+        /// Its start time in clock ticks since boot.
+        pid_started: Option<u64>,
+        /// It had been delivered before, to somebody who died.
+        again: bool,
+        /// The reason, in words.
+        reason: Option<String>,
+    };
+
+    /// A worker crashed.
+    Crash {
+        /// Its name.
+        worker: Option<String>,
+        /// How it ended, in words.
+        reason: Option<String>,
+        /// The crashes in a row.
+        crashes: Option<u64>,
+        /// The wait before it is started again, in milliseconds.
+        wait_ms: Option<u64>,
     };
 
     /// A worker came, goes or left.
     Worker {
+        /// Its name.
+        name: Option<String>,
         /// Its process.
         pid: Option<u32>,
         /// The names of its agents.

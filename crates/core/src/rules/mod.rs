@@ -15,3 +15,4 @@ pub mod schedule;
 pub mod settle;
 mod starts;
 pub mod succession;
+pub mod supervise;

@@ -21,7 +21,7 @@ mod task;
 
 use decisions::Decisions;
 use pools::Pools;
-pub use roles::{Pause, RoleHistory};
+pub use roles::{Failed, Pause, RoleHistory};
 use schedules::Schedules;
 use spending::Ledger;
 use starts::Starts;

@@ -17,6 +17,17 @@ pub struct RoleHistory {
     pub pools: Vec<String>,
     /// The agents that its workers cannot use, and why not, by worker.
     pub lacks: BTreeMap<String, BTreeMap<String, String>>,
+    /// The workers that were given up, and why, by name.
+    pub failed: BTreeMap<String, Failed>,
+}
+
+/// A worker that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The reason, in words.
+    pub why: String,
+    /// The time.
+    pub since: DateTime<Utc>,
 }
 
 /// A role's pause.
@@ -44,6 +55,9 @@ impl RoleHistory {
                 if let Some(Texts(pools)) = &worker.pools {
                     self.pools.clone_from(pools);
                 }
+                if let Some(name) = &worker.name {
+                    self.failed.remove(name);
+                }
                 self.lacks.remove(&event.actor);
                 if !worker.lacks.is_empty() {
                     let lacks = worker.lacks.iter();
@@ -51,8 +65,15 @@ impl RoleHistory {
                     self.lacks.insert(event.actor.clone(), lacks.collect());
                 }
             }
+            Data::WorkerFailed(crash) => {
+                let failed = Failed { why: crash.reason.clone().unwrap_or_default(), since: event.time };
+                self.failed.insert(crash.worker.clone().unwrap_or_default(), failed);
+            }
             Data::WorkerStopped(_) => drop(self.lacks.remove(&event.actor)),
-            Data::WorkerResumed(_) if event.sealed => (self.paused, self.failing) = (None, BTreeSet::new()),
+            Data::WorkerResumed(_) if event.sealed => {
+                (self.paused, self.failing) = (None, BTreeSet::new());
+                self.failed.clear();
+            }
             Data::AttemptFinished(ended) => match &event.task {
                 Some(task) if ended.charged => drop(self.failing.insert(task.clone())),
                 _ if ended.class.is_none() => self.failing.clear(),

@@ -40,6 +40,8 @@ pub enum Cause {
     Queue,
     /// A role that is paused.
     Role(Role),
+    /// A worker that was given up, by its name.
+    Worker(String),
     /// An agent that workers cannot use, by its name.
     Agent(String),
     /// An open decision, by its id.

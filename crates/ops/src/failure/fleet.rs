@@ -37,6 +37,7 @@ impl From<FleetError> for Failure {
                 ErrorKind::Failed,
                 &["see the state of the user manager: systemctl --user status", without_systemd],
             ),
+            FleetError::Refused(_) => told(ErrorKind::Refused, &["see which run: agentctl fleet status"]),
             FleetError::Detach(_) => told(ErrorKind::Failed, &["run it in the foreground, without --detach"]),
         }
     }

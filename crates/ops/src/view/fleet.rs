@@ -1,5 +1,7 @@
 //! The workers of a project.
 
+use oodatcaa_core::Role;
+
 views! {
     /// Which workers run, and how.
     pub struct FleetView = "oodatcaa/fleet.v1" {
@@ -9,6 +11,8 @@ views! {
         pub why: String,
         /// What else to know.
         pub notes: Vec<String>,
+        /// The process of the supervisor that keeps workers where systemd does not.
+        pub supervisor: Option<u32>,
         /// The workers.
         pub workers: Vec<WorkerView>,
         /// How many roles are served.
@@ -42,6 +46,16 @@ views! {
         pub says: Option<String>,
         /// The place where its log is: a file, or the command that shows it.
         pub log: String,
+    }
+
+    /// A role that was paused or resumed.
+    pub struct PauseView = "oodatcaa/pause.v1" {
+        /// The role.
+        pub role: Role,
+        /// Whether it is paused now.
+        pub paused: bool,
+        /// Whether it was not so before.
+        pub changed: bool,
     }
 
     /// What was done to a worker.

@@ -41,7 +41,7 @@ pub use agent::{AdapterView, AgentView, CaseView};
 pub use change::{ChangeView, ReopenView};
 pub use config::{ChosenView, CommandView, ConfigView, OriginView, SettingView, TrustView};
 pub use doctor::{CheckView, DoctorView};
-pub use fleet::{FleetView, UnitsView, WorkerResult, WorkerView};
+pub use fleet::{FleetView, PauseView, UnitsView, WorkerResult, WorkerView};
 pub use inbox::{DecisionView, NeedView, Question};
 pub use lease::{LeaseEntry, LeaseView};
 pub use moment::Moment;

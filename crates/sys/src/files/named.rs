@@ -39,6 +39,12 @@ pub fn entries(dir: impl AsRef<Path>) -> Vec<Entry> {
     super::list(dir, Path::new(""), MANY).ok().flatten().unwrap_or_default()
 }
 
+/// Opens a directory as a place, e.g. to reach a socket in it by a short path; a link is none.
+pub(crate) fn place(dir: &Path) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, dir, flags, Mode::empty())?.into())
+}
+
 /// Lists the names of the directories in a directory.
 pub fn directories(dir: impl AsRef<Path>) -> impl Iterator<Item = std::ffi::OsString> {
     entries(dir).into_iter().filter(|entry| entry.kind == Kind::Directory).map(|entry| entry.name)
