@@ -186,7 +186,8 @@ fn work(setup: Setup, is_supervised: bool, reporter: &mut Option<Reporter>) -> R
         true => Asked { socket: None, calls: crossbeam_channel::never() },
         false => serve(layout, name),
     };
-    let left = Worker::new(setup, store, signals, calls).run(|| {
+    let mail = store::open_mail(layout.root(), layout, lock_wait)?;
+    let left = Worker::new(setup, store, mail, signals, calls).run(|| {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
         if let Some(reporter) = reporter.take() {
             reporter.ready();

@@ -41,7 +41,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Start", &["init", "demo", "doctor"]),
     ("Look", &["status", "top", "report", "stats", "ls", "show", "why", "logs", "events"]),
     ("Decide", &["inbox", "approve", "reject", "answer"]),
-    ("Work", &["add", "task", "run", "sprint", "lease", "worktree", "gc"]),
+    ("Work", &["add", "task", "run", "msg", "sprint", "lease", "worktree", "gc"]),
     ("Workers", &["fleet", "role", "schedule", "agent", "sandbox"]),
     ("Files", &["queue", "config"]),
     ("About", &["completions", "man", "version", "help"]),

@@ -38,6 +38,7 @@ mod init;
 mod lease;
 mod list;
 mod logs;
+mod msg;
 mod pool;
 mod queue;
 mod report;
@@ -126,6 +127,9 @@ commands! {
     Task(Box<task::Verb>) => task::run;
     /// Start, stop and show the workers
     Fleet(fleet::Args) => fleet::run;
+    /// Messages between roles and people: list, send, read, take back
+    #[command(subcommand)]
+    Msg(msg::Verb) => msg::run;
     /// What an attempt's agent wrote
     Logs(logs::Args) => logs::run;
     /// Attempts: list, show, stop
@@ -208,6 +212,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
         &["status"],
         &["start", "stop", "restart", "run", "scale", "pause", "resume", "drain", "install", "uninstall"],
     ),
+    ("msg", &["list", "status"], &["send", "read", "recall"]),
     ("run", &["list", "show", "diff"], &["stop"]),
     // An agent's own task is held for it: what it may not take says so itself.
     ("lease", &["list", "acquire", "beat"], &["release"]),

@@ -13,6 +13,7 @@ use crate::support::Project;
 
 mod change;
 pub(crate) mod json;
+mod mail;
 mod running;
 mod sandbox;
 mod schema;

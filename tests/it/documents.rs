@@ -155,6 +155,7 @@ every_command_runs! {
     every_command_of_configuration_runs: "docs/configuration.md",
     every_command_of_exit_codes_runs: "docs/exit-codes.md",
     every_command_of_merging_runs: "docs/merging.md",
+    every_command_of_messages_runs: "docs/messages.md",
     every_command_of_operations_runs: "docs/operations.md",
     every_command_of_queue_file_runs: "docs/queue-file.md",
     every_command_of_roles_runs: "docs/roles.md",

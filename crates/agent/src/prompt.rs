@@ -160,6 +160,39 @@ pub fn go_on(assignment: &Assignment, facts: &PromptFacts, words: &str) -> Resul
     fill("go_on", include_str!("prompt_go_on.md"), &context! { ended => block(words), ..values })
 }
 
+/// A message for the role, as a prompt tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Its name, e.g. `builder-17`.
+    pub id: String,
+    /// The sender.
+    pub from: String,
+    /// What it is, in one word of the sender's; empty for nothing.
+    pub kind: String,
+    /// The time at which it was sent.
+    pub sent_at: String,
+    /// It stood in the prompt of an attempt that ended before it could act on it.
+    pub again: bool,
+    /// Its words.
+    pub text: String,
+}
+
+/// Renders what was sent to the role, for the end of its prompt, whatever template that was made of; empty without
+/// messages.
+pub fn messages(all: &[Message]) -> Result<String, PromptError> {
+    if all.is_empty() {
+        return Ok(String::new());
+    }
+    let message = |one: &Message| {
+        context! {
+            id => word(&one.id), from => line(&one.from), kind => word(&one.kind), sent_at => one.sent_at.as_str(),
+            again => one.again, text => block(&one.text),
+        }
+    };
+    let all: Vec<Value> = all.iter().map(message).collect();
+    fill("messages", include_str!("prompt_mail.md"), &context! { messages => all })
+}
+
 fn fill(name: &str, template: &str, values: &Value) -> Result<String, PromptError> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);

@@ -9,7 +9,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Observation, result::Answer};
+use crate::{
+    Observation,
+    result::{Answer, Mail},
+};
 use oodatcaa_core::{Lease, Outcome, Role, Snapshot, Task, TaskId, Token, layout::Layout, text};
 use oodatcaa_process::{Exit, confine};
 use oodatcaa_sys::files::{self, Durable, FileError};
@@ -81,6 +84,8 @@ pub struct Findings {
     pub decisions: Vec<String>,
     /// The agent's messages to others: for whom, and its words.
     pub messages: Vec<String>,
+    /// The same, to be sent.
+    pub mail: Vec<Mail>,
     /// Things to look at before a merge: files that other programs, agents or CI obey, tests that went, and all of
     /// `beside`.
     pub risky: Vec<String>,

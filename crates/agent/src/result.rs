@@ -87,15 +87,49 @@ pub struct Answer {
 }
 
 /// Mail that the agent wants sent.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
-    /// A role, or `human`.
+    /// A role, `human`, or `all`.
     pub to: String,
     /// Its words.
     pub text: String,
-    /// Its urgency.
-    pub priority: Option<String>,
+    /// Its urgency: `urgent`, `high`, `normal`, `low`, or a number from 1 (first) to 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Urgency>,
+    /// What it is, in one word, e.g. `spec_created`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The thread that it belongs to, e.g. the message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+}
+
+/// The urgency of mail, as an agent writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(untagged)]
+pub enum Urgency {
+    /// A number.
+    Number(u8),
+    /// A word, or a number as text.
+    Word(String),
+}
+
+impl Urgency {
+    /// Returns the number that it means; none for a word that nobody knows.
+    pub fn number(&self) -> Option<u8> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Word(word) => match word.to_ascii_lowercase().as_str() {
+                "urgent" | "critical" => Some(1),
+                "high" => Some(3),
+                "normal" => Some(5),
+                "low" => Some(8),
+                other => other.parse().ok(),
+            },
+        }
+        .filter(|number| (1..=10).contains(number))
+    }
 }
 
 /// A whole result file, checked.

@@ -180,6 +180,8 @@ places! {
     config = mark / "config.toml";
     /// Returns the configuration of this checkout only.
     local_config = mark / "config.local.toml";
+    /// Returns the directory of the mailboxes.
+    messages = mark / "messages";
     /// Returns the directory of the project's own adapters.
     adapters = mark / "adapters";
     /// Returns the directory of the prompt templates.

@@ -59,8 +59,8 @@ pub use member::Member;
 pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
 pub use rules::{
-    budget, children, claim, coordinate, decision, external_edits, landing, manual, pool, rescue, schedule, settle,
-    succession, supervise,
+    budget, children, claim, coordinate, decision, external_edits, landing, mail, manual, pool, rescue, schedule,
+    settle, succession, supervise,
 };
 pub use snapshot::{Beside, Snapshot};
 pub use state::History;

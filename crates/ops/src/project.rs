@@ -11,7 +11,7 @@ use oodatcaa_config::{Config, Loaded, Overrides, World};
 use oodatcaa_core::layout::Layout;
 use oodatcaa_core::{Queue, Task, TaskId, Workflow, event::Actor, policy::Policy, text};
 use oodatcaa_process::caller;
-use oodatcaa_store::{Desk, LOCK_WAIT, Reading};
+use oodatcaa_store::{Desk, LOCK_WAIT, Mailboxes, Reading};
 
 /// A project, or the place where one was looked for.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub struct Project {
     store: OnceCell<Desk>,
     loaded: OnceCell<Loaded>,
     workflow: OnceCell<Workflow>,
+    pub(crate) mailboxes: OnceCell<Box<dyn Mailboxes>>,
 }
 
 impl Project {

@@ -30,9 +30,11 @@ use oodatcaa_sys::files::{FileError, Why};
 
 mod desk;
 pub mod file;
+mod mail;
 
 pub use desk::{Committed, Desk};
 pub use file::identity;
+pub use mail::{Decision, Mailboxes, open_mail};
 
 /// The time that a change waits for others, unless the configuration says otherwise.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -45,15 +47,19 @@ pub fn open(
     owner: Option<Owner>,
     lock_wait: Duration,
 ) -> Result<Desk, StoreError> {
-    let url = url.as_ref();
-    let root = root_of(url)?;
-    let at = match layout.user_state() {
-        Some(state) => Layout::new(root).kept_in(state),
-        None => Layout::new(root),
-    };
+    let at = project_of(url.as_ref(), layout)?;
     let takes_leases = owner.is_some();
     let store = file::FileStore::open(&at, owner)?;
     Ok(Desk::new(Box::new(store), takes_leases, lock_wait))
+}
+
+/// Returns the project that a URL names, with the user's own state of `layout`.
+fn project_of(url: &OsStr, layout: &Layout) -> Result<Layout, StoreError> {
+    let root = root_of(url)?;
+    Ok(match layout.user_state() {
+        Some(state) => Layout::new(root).kept_in(state),
+        None => Layout::new(root),
+    })
 }
 
 /// Reads a project's root out of a URL; any scheme but `file:` is refused.

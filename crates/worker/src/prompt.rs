@@ -7,7 +7,7 @@ use crate::{
     run::Run,
 };
 use oodatcaa_agent::{
-    prompt::{self, Handed, PromptError, PromptFacts, Related},
+    prompt::{self, Handed, Message, PromptError, PromptFacts, Related},
     record::Record,
 };
 use oodatcaa_config::{Trust, trust};
@@ -21,13 +21,14 @@ fn wrong(reason: String) -> Outcome {
     Outcome::failed(Class::Config, reason)
 }
 
-/// Renders the prompt and writes it to the attempt's directory; `writable` is where the agent may write beside its
-/// workspace, where it is confined.
+/// Renders the prompt and writes it to the attempt's directory, with the letters for the role at its end; `writable` is
+/// where the agent may write beside its workspace, where it is confined.
 pub(crate) fn write(
     run: &Run,
     prepared: &Prepared,
     resume: Option<&Resume>,
     writable: &[String],
+    letters: &[Message],
 ) -> Result<(), Outcome> {
     let facts = || facts(run, prepared).map(|facts| PromptFacts { writable: writable.to_vec(), ..facts });
     let rendered = match resume {
@@ -42,8 +43,9 @@ pub(crate) fn write(
         Some(resume) => prompt::go_on(&run.assignment, &facts()?, &resume.words)
             .map_err(|error| wrong(format!("failed to {}", chain(&error))))?,
     };
+    let mail = prompt::messages(letters).map_err(|error| wrong(format!("failed to {}", chain(&error))))?;
     let path = run.assignment.prompt_file();
-    files::write_atomic(run.shared.setup.layout.root(), &path, rendered.as_bytes(), Durable::No)
+    files::write_atomic(run.shared.setup.layout.root(), &path, (rendered + &mail).as_bytes(), Durable::No)
         .map_err(|error| cannot_write(&path.display().to_string(), &error.into()))
 }
 

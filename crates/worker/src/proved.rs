@@ -17,9 +17,9 @@ use crate::{
     settlement::Settlement,
     sweep,
 };
-use oodatcaa_agent as agent;
+use oodatcaa_agent::{self as agent, result::Mail};
 use oodatcaa_core::{
-    Class, Outcome,
+    Class, Outcome, mail,
     text::{self, chain},
 };
 use oodatcaa_git::{Directory, TakenIn, Workspace};
@@ -219,6 +219,9 @@ fn keep_words(run: &mut Run, secrets: &[String]) {
     run.record.found.decisions = result.decisions.iter().take(MOST_WORDS).map(|choice| shown(&choice.text)).collect();
     let messages = result.messages.iter().take(MOST_WORDS);
     run.record.found.messages = messages.map(|mail| shown(&format!("{}: {}", mail.to, mail.text))).collect();
+    let masked = |words: &str| text::cut(&agent::output::mask(words, secrets), mail::LONGEST);
+    let messages = result.messages.into_iter().take(MOST_WORDS);
+    run.record.found.mail = messages.map(|mail| Mail { text: masked(&mail.text), ..mail }).collect();
 }
 
 /// Moves the agent's result file to where people and programs are shown it, without its secrets; the raw output is the

@@ -74,6 +74,7 @@ impl Worker {
                 return Err(StoreError::Invalid(invalid));
             }
             self.take_in(&reading.snapshot);
+            shared.send_out(reading.snapshot.history.mail);
             if !self.has_work(&reading.snapshot) && !shared.store.owes() {
                 return Ok(());
             }

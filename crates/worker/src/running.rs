@@ -34,7 +34,9 @@ impl Running {
         let mut sandbox = Confined::agent(run)?;
         run.assignment.confined = sandbox.is_on();
         run.assignment.sandboxed = sandbox.replaces_others();
-        prompt::write(run, prepared, resume.as_ref(), sandbox.writable())?;
+        let shared = std::sync::Arc::clone(&run.shared);
+        let letters = shared.letters();
+        prompt::write(run, prepared, resume.as_ref(), sandbox.writable(), &letters.told())?;
         let out = run.assignment.out_dir();
         files::make_dir(run.shared.setup.layout.root(), &out)
             .map_err(|error| cannot_write(&out.display().to_string(), &error.into()))?;
@@ -64,6 +66,7 @@ impl Running {
         let child = shim
             .and_then(|shim| shim.run(&run.assignment.run_dir, &invocation, &limits, Some(&wake)))
             .map_err(|error| Outcome::failed(Class::AgentCrashed, format!("the shim cannot be started: {error}")))?;
+        letters.arrive();
         let secrets = run.secrets();
         let watch = watcher.map(|watcher| AgentWatch::new(watcher, &run.assignment.run_dir, secrets));
         Ok(Self { child, sandbox, watch, time_left })

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use crate::{merge::Landed, run::Run, setup::Shared};
+use oodatcaa_agent::result::Urgency;
 use oodatcaa_core::{
     ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
     event::payload::{Ended, Mail, Sandboxed, Texts},
@@ -60,7 +61,19 @@ impl Settlement {
         let words = confined
             .into_iter()
             .chain(decisions)
-            .chain(run.record.found.messages.iter().map(|words| mail("message", words)))
+            .chain(run.record.found.mail.iter().map(|sent| {
+                let what = Mail {
+                    from: Some("agent".into()),
+                    what: Some("message".into()),
+                    to: Some(sent.to.clone()),
+                    text: Some(sent.text.clone()),
+                    kind: sent.kind.clone(),
+                    priority: sent.priority.as_ref().and_then(Urgency::number),
+                    thread: sent.thread.clone(),
+                    ..Mail::default()
+                };
+                EventDraft::new(Data::MessageSent(what), run.shared.actor()).lease(run.lease())
+            }))
             .collect();
         Self { start: run.take_start(), lease: run.assignment.lease, outcome, report, words }
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use crate::merge_queue::MergeQueue;
+use crate::{merge_queue::MergeQueue, post::Post};
 use oodatcaa_agent::{
     Agent,
     sandbox::{Place, Private, Program},
@@ -48,6 +48,8 @@ pub struct Setup {
 pub(crate) struct Shared {
     pub(crate) setup: Setup,
     pub(crate) store: Desk,
+    /// The mail of its role.
+    pub(crate) post: Post,
     /// The place where this worker's merges meet.
     pub(crate) merge_queue: MergeQueue,
     /// The places of all that runs here, once something does.

@@ -16,6 +16,7 @@ use crate::{
     control::{Control, Why},
     merge_queue::MergeQueue,
     moved::Place,
+    post::Post,
     settlement::{Again, Settlement},
     setup::{Setup, Shared},
 };
@@ -30,7 +31,7 @@ use oodatcaa_core::{
 };
 use oodatcaa_git::{Mode, mode_for, takeover};
 use oodatcaa_process::Stop;
-use oodatcaa_store::{Desk, StoreError};
+use oodatcaa_store::{Desk, Mailboxes, StoreError};
 use oodatcaa_sys::socket::Call;
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
@@ -97,10 +98,22 @@ pub(crate) struct Stopping {
 
 impl Worker {
     /// Puts a worker together; nothing happens yet.
-    pub fn new(setup: Setup, store: Desk, signals: Receiver<Signal>, calls: Receiver<Call>) -> Self {
+    pub fn new(
+        setup: Setup,
+        store: Desk,
+        mail: Box<dyn Mailboxes>,
+        signals: Receiver<Signal>,
+        calls: Receiver<Call>,
+    ) -> Self {
         Self {
             place: Place::of(setup.layout.root()),
-            shared: Arc::new(Shared { setup, store, merge_queue: MergeQueue::default(), place: OnceLock::new() }),
+            shared: Arc::new(Shared {
+                setup,
+                store,
+                post: Post::new(mail),
+                merge_queue: MergeQueue::default(),
+                place: OnceLock::new(),
+            }),
             signals,
             calls,
             changes: never(),
@@ -195,6 +208,7 @@ impl Worker {
         loop {
             if (setup.once || self.stopping.is_some()) && self.running.is_empty() {
                 if !self.has_moved() {
+                    self.send_the_last();
                     self.note(Data::WorkerStopped(payload::Worker::default()));
                     log::info!("{} stopped", shared.role());
                 }
@@ -316,6 +330,13 @@ impl Worker {
             }
         }
         false
+    }
+
+    /// Sends what the last attempts wanted sent.
+    fn send_the_last(&self) {
+        if let Ok(reading) = self.shared.store.read() {
+            self.shared.send_out(reading.snapshot.history.mail);
+        }
     }
 
     /// Tells the journal that nothing more is claimed.

@@ -438,6 +438,13 @@ impl TaskChange {
     }
 }
 
+impl Step {
+    /// Speaks of a message.
+    pub(crate) fn of(letter: u64) -> Self {
+        Self { letter: Some(letter), ..Self::default() }
+    }
+}
+
 impl Ended {
     /// Returns the class of the failure, where it is one that this version knows.
     pub fn known_class(&self) -> Option<Class> {

@@ -7,6 +7,7 @@ pub mod coordinate;
 pub mod decision;
 pub mod external_edits;
 pub mod landing;
+pub mod mail;
 pub mod manual;
 pub mod pool;
 mod question;

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::{Data, Event, Role, Status, TaskId, event::payload::Readable};
 
 pub mod decisions;
+pub mod mail;
 pub mod pools;
 mod roles;
 pub mod schedules;
@@ -54,6 +55,8 @@ pub struct History {
     pub sprint: Option<u64>,
     /// The time of the last event.
     pub at: DateTime<Utc>,
+    /// The number of the last event by which an agent sent a message.
+    pub mail: u64,
     /// The error that the last `queue.invalid` named, until a `queue.valid`.
     pub invalid: Option<String>,
 }
@@ -95,6 +98,7 @@ impl History {
             Arc::make_mut(self.tasks.entry(task.clone()).or_default()).decided(decision, decided);
         }
         match event.data() {
+            Data::MessageSent(mail) if mail.to.is_some() => self.mail = event.seq,
             Data::QueueInvalid(unreadable) => self.invalid = Some(unreadable.message.clone().unwrap_or_default()),
             Data::QueueValid(readable) => {
                 self.invalid = None;

@@ -22,6 +22,7 @@ mod doctor;
 mod fleet;
 mod inbox;
 mod lease;
+mod message;
 mod moment;
 mod pool;
 mod program;
@@ -44,6 +45,7 @@ pub use doctor::{CheckView, DoctorView};
 pub use fleet::{FleetView, PauseView, UnitsView, WorkerResult, WorkerView};
 pub use inbox::{DecisionView, NeedView, Question};
 pub use lease::{LeaseEntry, LeaseView};
+pub use message::MessageView;
 pub use moment::Moment;
 pub use pool::{PoolState, PoolView};
 pub use program::{CompletionsView, ErrorBody, ErrorView, HelpView, InitView, ManView, VersionView, WrittenView};
@@ -76,9 +78,9 @@ pub fn schema() -> serde_json::Value {
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, NeedView, ProbeView, RenderedView, RepairView, ReopenView, ReportView,
-        RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView, ScheduleView, SprintPlanView,
-        SprintReportView, SprintTurnView, SprintView, StatsView, StatusView,
+        InitView, LeaseEntry, LogView<'_>, ManView, MessageView, NeedView, PauseView, ProbeView, RenderedView, RepairView,
+        ReopenView, ReportView, RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView,
+        ScheduleView, SprintPlanView, SprintReportView, SprintTurnView, SprintView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
         WorktreePathView, WorktreeRemovalView, WorktreeView
     );

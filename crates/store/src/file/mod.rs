@@ -12,6 +12,7 @@
 //! | [`leases`], [`dialect`], [`holders`] | lease files, their dialects, who stands behind them |
 //! | [`runs`] | attempts' directories and the tokens that they prove |
 //! | [`journal`], [`seals`] | events appended and read, and which of them this user's programs wrote |
+//! | [`mailboxes`] | messages, each mailbox a file |
 //! | [`watch`] | wake-ups |
 
 mod commit;
@@ -24,6 +25,7 @@ mod journal;
 mod leases;
 mod lock;
 mod look;
+mod mailboxes;
 mod replace;
 mod runs;
 mod seals;
@@ -42,6 +44,7 @@ use crossbeam_channel::Receiver;
 
 pub use disk::LONGEST;
 pub use holders::identity;
+pub(crate) use mailboxes::FileMailboxes;
 
 use self::{
     displaced::Late,

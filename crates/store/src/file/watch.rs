@@ -39,6 +39,30 @@ pub(super) fn watch(layout: &Layout) -> Result<(RecommendedWatcher, Receiver<()>
     Ok((watcher, woken))
 }
 
+/// Watches one file, by the directory that it lies in: it may not be there yet, and another may take its place.
+pub(super) fn of_file(path: &Path) -> Result<(RecommendedWatcher, Receiver<()>), StoreError> {
+    let (wake, woken) = crossbeam_channel::bounded(1);
+    let failed = |error: notify::Error| StoreError::Io {
+        doing: "watch (the poll goes on)",
+        path: path.into(),
+        source: std::io::Error::other(error),
+    };
+    let name = path.file_name().map(OsStr::to_owned);
+    let mut watcher = notify::recommended_watcher(move |change: notify::Result<Event>| {
+        let is_it = |event: Event| {
+            let named = event.paths.iter().any(|path| path.file_name() == name.as_deref());
+            concerns(&event) && (event.need_rescan() || named)
+        };
+        if change.map_or(true, is_it) {
+            let _ = wake.try_send(());
+        }
+    })
+    .map_err(failed)?;
+    let dir = path.parent().unwrap_or(path);
+    watcher.watch(dir, RecursiveMode::NonRecursive).map_err(failed)?;
+    Ok((watcher, woken))
+}
+
 fn concerns(event: &Event) -> bool {
     let ours = |path: &std::path::PathBuf| {
         path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(TEMPORARY))

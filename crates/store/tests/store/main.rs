@@ -9,6 +9,7 @@ mod files;
 mod journal;
 mod leases;
 mod machine;
+mod mail;
 mod memory;
 mod runs;
 

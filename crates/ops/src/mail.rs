@@ -1,0 +1,182 @@
+//! Messages: who may get them, sending, reading, taking back.
+
+use std::collections::BTreeMap;
+
+use crate::{ErrorKind, Failure, Project, view::MessageView};
+use oodatcaa_core::{
+    event::Actor,
+    mail::{self, Draft, NotRecalled, Refused},
+    state::mail::Letter,
+    text::{near, one_line},
+};
+use oodatcaa_store::{LOCK_WAIT, Mailboxes, identity};
+
+/// The mailbox of the person who looks after the fleet.
+pub const HUMAN: &str = "human";
+
+/// A message to everybody: one in each mailbox.
+pub const ALL: &str = "all";
+
+/// A message's place: its mailbox and its number there, `builder-17`.
+pub type Place = (String, u64);
+
+impl Project {
+    /// Opens the mailboxes.
+    pub fn mail(&self) -> Result<&dyn Mailboxes, Failure> {
+        if let Some(mail) = self.mailboxes.get() {
+            return Ok(&**mail);
+        }
+        let lock_wait = self.loaded().map_or(LOCK_WAIT, |loaded| loaded.config.fleet.lock_wait);
+        let layout = self.layout()?;
+        let mail = oodatcaa_store::open_mail(layout.root(), layout, lock_wait)?;
+        Ok(&**self.mailboxes.get_or_init(|| mail))
+    }
+
+    /// Lists who can get messages: the roles, and the person.
+    pub fn receivers(&self) -> Vec<String> {
+        let roles = self.workflow().rules().iter().map(|rule| rule.role.to_string());
+        roles.chain([HUMAN.to_owned()]).collect()
+    }
+
+    /// Sends a message to a receiver, or to all but its sender; answers where it lies. Whoever is not there, or is not
+    /// any more, gets nothing, and the sender is told at once.
+    pub fn send(&self, to: &str, draft: &Draft, actor: &Actor) -> Result<Vec<Place>, Failure> {
+        let receivers = self.receivers();
+        let to: Vec<String> = match to {
+            ALL => receivers.into_iter().filter(|name| *name != draft.from).collect(),
+            one if receivers.iter().any(|name| name == one) => vec![one.into()],
+            other => return Err(nobody(other, &receivers, self.mail()?.names()?.iter().any(|name| name == other))),
+        };
+        let mut places = Vec::new();
+        for name in to {
+            let mut refused = None;
+            let sent = self.mail()?.change(&name, &mut |mailbox| {
+                let lines = mail::send(mailbox, draft, actor);
+                lines.unwrap_or_else(|why| {
+                    refused = Some(why);
+                    Vec::new()
+                })
+            })?;
+            if let Some(why) = refused {
+                return Err(not_sent(&name, &why));
+            }
+            places.extend(sent.last().map(|event| (name, event.seq)));
+        }
+        Ok(places)
+    }
+
+    /// Lists messages: those that wait, or also those that have ended lately; of one mailbox or of all.
+    pub fn messages(&self, mailbox: Option<&str>, with_ended: bool) -> Result<Vec<MessageView>, Failure> {
+        let mut all = Vec::new();
+        for name in self.mail()?.names()? {
+            if mailbox.is_some_and(|wanted| wanted != name) {
+                continue;
+            }
+            let read = self.mail()?.read(&name)?;
+            let mut letters: Vec<&Letter> = read.open().collect();
+            if with_ended {
+                letters.extend(read.ended());
+            }
+            letters.sort_by_key(|letter| (letter.state.is_final(), letter.priority, letter.number));
+            all.extend(letters.into_iter().map(|letter| MessageView::of(&name, letter)));
+        }
+        Ok(all)
+    }
+
+    /// Finds a message by its place, as somebody typed it.
+    pub fn message(&self, id: &str) -> Result<MessageView, Failure> {
+        let (name, number) = self.place(id)?;
+        let read = self.mail()?.read(&name)?;
+        read.letter(number).map(|letter| MessageView::of(&name, letter)).ok_or_else(|| no_message(id))
+    }
+
+    /// Takes what waits for the person, and has them have it: each message once.
+    pub fn read_mail(&self) -> Result<Vec<MessageView>, Failure> {
+        let me = identity(HUMAN);
+        let mut taken = mail::Taken::default();
+        self.mail()?.change(HUMAN, &mut |mailbox| {
+            taken = mail::take(mailbox, &me, mail::MOST, chrono::Utc::now(), &is_dead);
+            taken.lines.clone()
+        })?;
+        let numbers: Vec<u64> = taken.letters.iter().map(|letter| letter.number).collect();
+        self.mail()?.change(HUMAN, &mut |mailbox| mail::drain(mailbox, &me, &numbers))?;
+        let read = self.mail()?.read(HUMAN)?;
+        let now = |letter: &Letter| MessageView::of(HUMAN, read.letter(letter.number).unwrap_or(letter));
+        Ok(taken.letters.iter().map(now).collect())
+    }
+
+    /// Takes a message back that nobody has yet.
+    pub fn recall(&self, id: &str, by: &str, actor: &Actor) -> Result<(), Failure> {
+        let (name, number) = self.place(id)?;
+        let mut late = None;
+        self.mail()?.change(&name, &mut |mailbox| match mail::recall(mailbox, number, by, actor) {
+            Ok(lines) => lines,
+            Err(why) => {
+                late = Some(why);
+                Vec::new()
+            }
+        })?;
+        match late {
+            None => Ok(()),
+            Some(NotRecalled::Unknown) => Err(no_message(id)),
+            Some(why) => Err(Failure::new(ErrorKind::Refused, format!("{} cannot be taken back: {why}", one_line(id)))),
+        }
+    }
+
+    /// Reads `MAILBOX-NUMBER`.
+    fn place(&self, id: &str) -> Result<Place, Failure> {
+        let place = id.rsplit_once('-').and_then(|(name, number)| Some((name, number.parse().ok()?)));
+        let (name, number) = place.ok_or_else(|| no_message(id))?;
+        let is_there = self.mail()?.names()?.iter().any(|known| known == name);
+        if is_there { Ok((name.into(), number)) } else { Err(no_message(id)) }
+    }
+
+    /// Counts the messages that wait, by mailbox.
+    pub fn waiting_mail(&self) -> Result<BTreeMap<String, usize>, Failure> {
+        let mut waiting = BTreeMap::new();
+        for name in self.mail()?.names()? {
+            let count = self.mail()?.read(&name)?.waiting();
+            if count > 0 {
+                waiting.insert(name, count);
+            }
+        }
+        Ok(waiting)
+    }
+}
+
+/// Tells whether whoever took a message does not live any more: of this machine, by process, start time and boot.
+pub fn is_dead(owner: &oodatcaa_core::Owner) -> bool {
+    use oodatcaa_sys::identity;
+    owner.host == identity::host()
+        && (owner.boot_id != identity::boot_id() || !identity::alive(owner.pid, owner.pid_started))
+}
+
+fn nobody(name: &str, receivers: &[String], was_one: bool) -> Failure {
+    let shown = one_line(name);
+    let message = match was_one {
+        true => format!("`{shown}` got messages once, and is no role of this project any more"),
+        false => format!("there is no `{shown}` that could get a message"),
+    };
+    let failure = Failure::new(ErrorKind::NotFound, message);
+    let meant = near(name, receivers.iter().map(String::as_str));
+    let failure = match meant.first() {
+        Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+        None => failure,
+    };
+    failure.hint(format!("there are: {}, and {ALL}", receivers.join(", ")))
+}
+
+fn not_sent(name: &str, why: &Refused) -> Failure {
+    let kind = if *why == Refused::Full { ErrorKind::Refused } else { ErrorKind::Usage };
+    let failure = Failure::new(kind, format!("the message to {name} cannot be sent: {why}"));
+    if *why == Refused::Full { failure.hint(format!("look at what waits: agentctl msg list {name}")) } else { failure }
+}
+
+fn no_message(id: &str) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("there is no message {}", one_line(id))).hint("agentctl msg list --all")
+}
+
+/// Returns the draft of a message that a person sends.
+pub fn by_person(actor: &Actor, text: &str) -> Draft {
+    Draft { from: actor.to_string(), text: text.into(), ..Draft::default() }
+}
