@@ -431,6 +431,7 @@ fn state(state: &State) -> (&'static str, Tone, Option<&str>) {
         State::Starting => ("starting", Tone::Busy, None),
         State::Stopping => ("stopping", Tone::Busy, None),
         State::Stopped => ("stopped", Tone::Faint, None),
+        State::Waiting(why) => ("waiting", Tone::Warn, Some(why)),
         State::Failed(why) => ("failed", Tone::Bad, Some(why)),
     }
 }

@@ -166,7 +166,9 @@ fn send(ctx: &Context, args: &Send) -> Done {
         return Ok(exit::OK);
     }
     let names: Vec<&str> = sent.iter().map(|message| message.id.as_str()).collect();
-    ctx.ui.say(&format!("sent as {}; each gets it with its next task", names.join(", ")));
+    let who = if names.len() == 1 { args.to.as_str() } else { "each" };
+    let when = if args.to == HUMAN { "agentctl msg read" } else { "with its next task" };
+    ctx.ui.say(&format!("sent as {}; {who} gets it {when}", names.join(", ")));
     if args.to != HUMAN && args.to != ALL {
         ctx.ui.say(&format!("how far it has come: agentctl msg status {}", names[0]));
     }

@@ -218,7 +218,7 @@ impl Fleet {
         for row in self.status(roles)? {
             let what = match row.state {
                 State::Running | State::Starting | State::Stopping => kept::drain(&self.layout, &row.name)?,
-                State::Stopped | State::Failed(_) => Happened::NotRunning { stale: false },
+                State::Stopped | State::Waiting(_) | State::Failed(_) => Happened::NotRunning { stale: false },
             };
             say(&Report { name: row.name, what });
         }
@@ -256,7 +256,7 @@ impl Fleet {
                 let why = || worker.why.clone().unwrap_or_default();
                 let state = match worker.state.as_str() {
                     "failed" => State::Failed(why()),
-                    "waiting" => State::Failed(format!("{}; it is started again in a moment", why())),
+                    "waiting" => State::Waiting(why()),
                     "queued" => State::Starting,
                     "stopping" => State::Stopping,
                     _ => continue,

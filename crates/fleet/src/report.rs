@@ -123,6 +123,8 @@ pub enum State {
     Stopping,
     /// It does not run.
     Stopped,
+    /// It crashed, and its supervisor starts it again in a moment.
+    Waiting(String),
     /// Its manager has given up on it, or waits to start it again.
     Failed(String),
 }

@@ -8,11 +8,9 @@ use oodatcaa_core::{
         Actor,
         payload::{Paused, Resumed},
     },
+    state::Pause,
 };
 use oodatcaa_store::Desk;
-
-/// The class of a pause that a human asked for.
-const ASKED: &str = "asked";
 
 /// Pauses a role: its workers claim nothing until it is resumed, and what runs goes on. Answers whether it was not
 /// paused yet.
@@ -21,7 +19,7 @@ pub fn pause(store: &Desk, role: &Role, human: &str, reason: Option<&str>) -> Re
         let mut plan = ChangeSet::none();
         if snapshot.history.paused(role).is_none() {
             let reason = Some(reason.unwrap_or("somebody paused it").to_owned());
-            let paused = Paused { class: Some(ASKED.into()), reason, ..Paused::default() };
+            let paused = Paused { class: Some(Pause::ASKED.into()), reason, ..Paused::default() };
             plan.event(EventDraft::new(Data::WorkerPaused(paused), Actor::Human(human.into())).role(role));
         }
         plan

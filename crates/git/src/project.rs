@@ -28,10 +28,11 @@ impl<'a> Project<'a> {
 }
 
 /// Below a project's root: what is the main checkout's and never part of a task's change.
-pub(crate) const OWN: [&str; 9] = [
+pub(crate) const OWN: [&str; 10] = [
     ".oodatcaa/work",
     ".oodatcaa/runs",
     ".oodatcaa/homes",
+    ".oodatcaa/messages",
     ".oodatcaa/config.local.toml",
     ".leases",
     ".locks",

@@ -41,6 +41,11 @@ pub struct Pause {
     pub since: DateTime<Utc>,
 }
 
+impl Pause {
+    /// The class of a pause that a person asked for.
+    pub const ASKED: &str = "asked";
+}
+
 impl RoleHistory {
     pub(super) fn apply(&mut self, event: &Event) {
         match event.data() {

@@ -287,8 +287,11 @@ fn claimable<'a>(seen: &Explainer<'a>, task: &Task, rule: &'a RoleRule) -> Why {
 /// Says why nothing of a role moves while it is paused.
 pub(crate) fn paused(role: &Role, pause: &Pause) -> Why {
     let sentence = format!("the role `{role}` is paused ({}): {}", pause.class, one_line(&pause.reason));
-    why("failure", sentence, format!("agentctl fleet start {role} (after mending the cause)"))
-        .needs(Cause::Role(role.clone()))
+    let next = match pause.class.as_str() {
+        Pause::ASKED => format!("agentctl fleet resume {role}"),
+        _ => format!("agentctl fleet start {role} (after mending the cause)"),
+    };
+    why("failure", sentence, next).needs(Cause::Role(role.clone()))
 }
 
 fn until(decision: &Decision) -> String {

@@ -32,7 +32,7 @@ views! {
         pub name: String,
         /// The role that it serves.
         pub role: String,
-        /// `running`, `starting`, `stopping`, `stopped` or `failed`.
+        /// `running`, `starting`, `stopping`, `stopped`, `waiting` (it crashed and is started again) or `failed`.
         pub state: &'static str,
         /// The reason why it failed.
         pub reason: Option<String>,
