@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{ErrorKind, Failure, Project, ReadModel, view::SprintTurnView, view::StepView};
 use oodatcaa_core::{
-    Snapshot,
+    Kind, Snapshot,
     layout::Layout,
     succession::{self, End, Open, Refusal},
     text::{many, one_line},
@@ -115,7 +115,13 @@ impl Project {
         let layout = self.layout()?;
         let Some(before) = number.checked_sub(1) else { return Ok(false) };
         let archived = files::look(layout.root(), &layout.final_queue(before, 1))?.is_some();
-        Ok(archived && !heads(layout, &layout.sprint_log(), number)?)
+        if !archived || heads(layout, &layout.sprint_log(), number)? {
+            return Ok(false);
+        }
+        // Once it is worked on, a log without our head is its keeper's.
+        let journal = self.store()?.events(0)?;
+        let events = report::of_sprint(&journal, Some(number));
+        Ok(!events.iter().any(|event| event.kind() == Kind::LeaseAcquired))
     }
 
     /// Writes everything that tells of the end of a sprint, unless it is there.
@@ -225,7 +231,20 @@ impl Project {
         let id = sprint.id.as_deref().map_or_else(|| "—".into(), report::plain);
         let started = sprint.created.map(stamp).unwrap_or_default();
         let before = number.saturating_sub(1);
-        for log in Log::ALL {
+        let goal = layout.sprint_goal();
+        if files::look(layout.root(), &goal)?.is_some() {
+            let heading = format!("## Sprint {number}");
+            let said =
+                sprint.goal.as_deref().map_or_else(|| "To be defined: agentctl sprint plan".into(), report::plain);
+            let status = sprint.status.as_deref().unwrap_or("planning");
+            let section = format!(
+                "\n---\n\n{heading}\n\n**Status:** `{status}`  \n**Sprint ID:** {id}  \n**Started:** {started}\n\n{said}\n"
+            );
+            let told = append(layout, &goal, "", &heading, &section, dry_run);
+            steps.take(self.shown(&goal)?, told);
+        }
+        // The sprint's own log last: as long as it is the old one, all of this is done again.
+        for log in [Log::Agent, Log::Plan, Log::Sprint] {
             let path = log.path(layout);
             let begun = || -> Result<(&'static str, Option<String>), Failure> {
                 if heads(layout, &path, number)? {
@@ -252,18 +271,6 @@ impl Project {
                 Ok(("written", moved.map(|to| format!("the old one is {}", shown_name(&to)))))
             };
             steps.take(self.shown(&path)?, begun());
-        }
-        let goal = layout.sprint_goal();
-        if files::look(layout.root(), &goal)?.is_some() {
-            let heading = format!("## Sprint {number}");
-            let said =
-                sprint.goal.as_deref().map_or_else(|| "To be defined: agentctl sprint plan".into(), report::plain);
-            let status = sprint.status.as_deref().unwrap_or("planning");
-            let section = format!(
-                "\n---\n\n{heading}\n\n**Status:** `{status}`  \n**Sprint ID:** {id}  \n**Started:** {started}\n\n{said}\n"
-            );
-            let told = append(layout, &goal, "", &heading, &section, dry_run);
-            steps.take(self.shown(&goal)?, told);
         }
         if !dry_run {
             steps.take(self.shown(&layout.archive_index())?, rotate::write_index(layout).map(|became| (became, None)));
