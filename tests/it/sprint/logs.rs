@@ -94,6 +94,9 @@ fn the_journal_is_rendered_once_beside_what_people_wrote() {
     fs::create_dir_all(project.path(&format!("{work}/reports/P004"))).unwrap();
     fs::write(project.path(&theirs), "# my own report\n").unwrap();
     fs::write(project.path(&format!("{work}/AGENT_REPORTS.md")), "# Agent Reports\n\nWritten by me.\n").unwrap();
+    // An agent says something on the way.
+    let mail = r#"{"outcome":"done","summary":"s","messages":[{"to":"tester","text":"look at *this*"}]}"#;
+    project.script("agent.sh", &format!("[ $OODATCAA_ROLE != builder ] || echo '{mail}' > \"$OODATCAA_RESULT_FILE\""));
     for role in ["builder", "tester", "integrator"] {
         assert!(project.once(role).status.success());
     }
@@ -109,7 +112,9 @@ fn the_journal_is_rendered_once_beside_what_people_wrote() {
     let moved = log.find("**STATUS:** `integrating` → `done`").expect("the last move");
     assert!(moved < log.find("**STATUS:** `ready` → `in_progress`").expect("the first"), "the newest stands first");
     assert!(log.contains(" | Builder | P003 Later\n\n**AGENT:** worker:agent-daemon-builder@"), "{log}");
+    assert!(log.contains("**ACTION:** Message (attempt 1, token 1)  \n\ntester: look at \\*this\\*"), "{log}");
     let report = read(&project, &format!("{work}/reports/P003/builder_P003.md"));
+    assert!(report.contains("## Handoff Notes\n\n- tester: look at \\*this\\*"), "{report}");
     for words in [
         "# Agent Completion Report: P003\n",
         "**Task:** Later  \n",

@@ -14,7 +14,7 @@ use super::{
 use crate::{ErrorKind, Failure, Project, view::RenderedView};
 use oodatcaa_core::{
     Data, Event, Role, Snapshot, Task, TaskId, Token,
-    event::payload::{Ended, GateRun},
+    event::payload::{Ended, GateRun, Mail},
     text::{cut, duration, one_line},
     time::stamp,
 };
@@ -143,20 +143,32 @@ fn marked(line: &str) -> Option<u64> {
     line.trim().strip_prefix("<!-- event ")?.strip_suffix(" -->")?.parse().ok()
 }
 
+/// Returns the words of a message, with whom it is for.
+fn spoken(mail: &Mail) -> Option<String> {
+    let to = mail.to.as_ref().map(|to| format!("{to}: ")).unwrap_or_default();
+    mail.text.as_ref().map(|text| format!("{to}{text}"))
+}
+
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Writes an event as an entry of the log; `None` for what moves no task and no sprint.
+/// Writes an event as an entry of the log; `None` for what moves no task and no sprint, and says nothing to anybody.
 fn entry(snapshot: &Snapshot, event: &Event) -> Option<String> {
     let (action, from, to, reason) = match event.data() {
-        Data::TaskCreated(change) => ("Task added", None, change.to.as_ref(), change.reason.as_ref()),
-        Data::TaskMoved(change) => ("Task moved", change.from.as_ref(), change.to.as_ref(), change.reason.as_ref()),
+        Data::TaskCreated(change) => ("Task added", None, change.to.as_ref(), change.reason.clone()),
+        Data::TaskMoved(change) => ("Task moved", change.from.as_ref(), change.to.as_ref(), change.reason.clone()),
         Data::TaskObserved(change) if change.gone => ("Taken out of the queue", change.from.as_ref(), None, None),
         Data::TaskObserved(change) => ("Changed in the queue file", change.from.as_ref(), change.to.as_ref(), None),
-        Data::SprintCompleted(change) => ("Sprint completed", None, None, change.reason.as_ref()),
-        Data::SprintStarted(change) => ("Sprint begun", None, None, change.goal.as_ref()),
+        Data::MessageSent(mail) if mail.what.as_deref() == Some("decision") => {
+            ("Decision recorded", None, None, spoken(mail))
+        }
+        Data::MessageSent(mail) => ("Message", None, None, spoken(mail)),
+        Data::DecisionRequested(asked) => ("A person is asked", None, None, asked.question.clone()),
+        Data::DecisionResolved(decided) => ("A person has decided", None, None, decided.verdict.clone()),
+        Data::SprintCompleted(change) => ("Sprint completed", None, None, change.reason.clone()),
+        Data::SprintStarted(change) => ("Sprint begun", None, None, change.goal.clone()),
         _ => return None,
     };
     let who = match (&event.role, event.actor.split_once(':')) {
@@ -190,7 +202,7 @@ fn entry(snapshot: &Snapshot, event: &Event) -> Option<String> {
         line(format!("**STATUS:** {} → {}  ", word(from), word(to)));
     }
     if let Some(reason) = reason {
-        line(format!("\n{}", plain(reason)));
+        line(format!("\n{}", plain(&reason)));
     }
     line(format!("\n<!-- event {} -->\n\n---\n", event.seq));
     Some(text)
@@ -203,7 +215,7 @@ struct Work<'a> {
     claimed: Option<(Token, DateTime<Utc>)>,
     ended: Option<(&'a Event, &'a Ended)>,
     gates: Vec<&'a GateRun>,
-    mail: Vec<&'a str>,
+    mail: Vec<String>,
 }
 
 /// Sorts the events by task and role; those without an end are not told.
@@ -218,7 +230,7 @@ fn works(events: &[Event]) -> BTreeMap<(TaskId, Role), Work<'_>> {
                 (work.gates, work.mail) = (Vec::new(), Vec::new());
             }
             Data::GateFinished(gate) => work.gates.push(gate),
-            Data::MessageSent(mail) => work.mail.extend(mail.text.as_deref()),
+            Data::MessageSent(mail) => work.mail.extend(spoken(mail)),
             Data::AttemptFinished(ended) => {
                 work.attempts += 1;
                 work.ended = Some((event, ended));
