@@ -8,10 +8,14 @@ use super::{
     fail::{Done, exit},
     ui::{Item, Tone},
 };
-use oodatcaa_core::{LeaseState, Snapshot, Status, TaskId, Token, landing, text::parse_duration};
+use oodatcaa_core::{
+    LeaseState, Snapshot, Status, TaskId, Token, landing,
+    text::{one_line, parse_duration},
+    time::stamp,
+};
 use oodatcaa_ops::{
     ErrorKind, Failure, find_task,
-    view::{LeaseEntry, LeaseView, Moment},
+    view::{LeaseEntry, LeaseView, LockView, Moment},
 };
 use oodatcaa_process::caller;
 use oodatcaa_sys::identity;
@@ -27,6 +31,33 @@ pub(super) enum Verb {
     Beat(Beat),
     /// Give back a task whose owner is gone, or, with its token, one that you took yourself
     Release(Release),
+    /// Take a name for a time, as helper scripts lock a file; it keeps out whoever asks for the same
+    Lock(LockArgs),
+    /// Give such a name back
+    Unlock(Unlock),
+}
+
+/// Flags of `lock`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LockArgs {
+    /// The name: letters, digits, `.`, `_` and `-`
+    name: String,
+    /// Who takes it [default: your name at this machine]
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// How long it lives without being taken again
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5m")]
+    ttl: Duration,
+}
+
+/// Flags of `unlock`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Unlock {
+    /// The name
+    name: String,
+    /// Who took it [default: your name at this machine]
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
 }
 
 /// Flags of `acquire`.
@@ -88,6 +119,8 @@ pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
         Verb::Acquire(args) => acquire(ctx, args),
         Verb::Beat(args) => beat(ctx, args),
         Verb::Release(args) => release(ctx, args),
+        Verb::Lock(args) => locked(ctx, &ctx.project.lock_name(&args.name, &owner(args.owner.as_deref()), args.ttl)?),
+        Verb::Unlock(args) => locked(ctx, &ctx.project.unlock_name(&args.name, &owner(args.owner.as_deref()))?),
     }
 }
 
@@ -137,6 +170,20 @@ fn is_held_for_us(ctx: &Context, id: &str) -> Result<bool, Failure> {
         .see("security"))
 }
 
+/// Returns the name by which somebody takes something.
+fn owner(named: Option<&str>) -> String {
+    named.map_or_else(|| format!("{}@{}", caller::user(), identity::host()), String::from)
+}
+
+/// Tells who has a name now.
+fn locked(ctx: &Context, view: &LockView) -> Done {
+    let until = view.until.map(|until| stamp(until.0)).unwrap_or_default();
+    let owner = view.owner.as_deref().map(one_line).unwrap_or_default();
+    let words = if owner.is_empty() { "free".into() } else { format!("{owner} until {until}") };
+    ctx.ui.outcome(view, &view.name, &words, &[&owner, &until]);
+    Ok(exit::OK)
+}
+
 /// Tells who holds a task now, and by which token.
 fn told(ctx: &Context, id: &TaskId, after: &Snapshot) -> Done {
     let Some(held) = after.leases.get(id) else { return Ok(exit::OK) };
@@ -151,7 +198,7 @@ fn acquire(ctx: &Context, args: &Acquire) -> Done {
     if is_held_for_us(ctx, &args.id)? {
         return told(ctx, &find_task(&ctx.read()?.snapshot.queue, &args.id)?.id.clone(), &ctx.read()?.snapshot);
     }
-    let owner = args.owner.clone().unwrap_or_else(|| format!("{}@{}", caller::user(), identity::host()));
+    let owner = owner(args.owner.as_deref());
     let (id, changed) = ctx.project.lend(&args.id, &args.role, &owner, args.ttl, args.dry.dry_run)?;
     changed.notes.iter().for_each(|note| ctx.ui.say(note));
     told(ctx, &id, &changed.after())

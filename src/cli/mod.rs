@@ -215,7 +215,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("msg", &["list", "status"], &["send", "read", "recall"]),
     ("run", &["list", "show", "diff"], &["stop"]),
     // An agent's own task is held for it: what it may not take says so itself.
-    ("lease", &["list", "acquire", "beat"], &["release"]),
+    ("lease", &["list", "acquire", "beat"], &["release", "lock", "unlock"]),
     ("worktree", &["list", "path", "open"], &["prune", "rm"]),
     ("queue", &["validate", "schema"], &["repair"]),
     ("sprint", &["report"], &["status --write", "new", "complete", "close", "plan --add", "rotate", "render"]),

@@ -541,3 +541,32 @@ fn the_old_make_targets_do_what_they_promised() {
     assert!(begun.status.success(), "{begun:?}");
     assert_eq!((&project.json()["sprint"], &project.json()["metadata"]["sprint_goal"]), (&json!(3), &json!("Stay up")));
 }
+
+#[test]
+fn of_many_who_lock_a_name_at_once_exactly_one_gets_it() {
+    let project = sprint();
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lock.sh");
+    let bin = PathBuf::from(env!("CARGO_BIN_EXE_agentctl"));
+    let lock = |owner: &str, verb: &str| {
+        let mut command = project.command(script.to_str().expect("UTF-8"));
+        command.args(["AGENT_LOG.md", verb]).env("OWNER_TAG", owner);
+        command.env("OODATCAA_BIN_DIR", bin.parent().expect("a directory"));
+        command
+    };
+    let all: Vec<_> = (0..8).map(|n| (n, lock(&format!("agent-{n}"), "acquire").spawn().expect("sh runs"))).collect();
+    let won: Vec<usize> =
+        all.into_iter().filter_map(|(n, mut child)| child.wait().expect("a child").success().then_some(n)).collect();
+    assert_eq!(won.len(), 1, "{won:?}");
+    let winner = format!("agent-{}", won[0]);
+    let run = |owner: &str, verb: &str| lock(owner, verb).output().expect("sh runs").status.success();
+    assert!(run(&winner, "acquire") && !run("another", "acquire") && !run("another", "release"));
+    let file = project.path(".locks/AGENT_LOG.md.lock");
+    let record: Value = serde_json::from_slice(&fs::read(&file).expect("there")).expect("JSON");
+    assert_eq!(record["owner"], json!(winner));
+    assert!(run(&winner, "release") && run("another", "acquire"));
+    // What the old script wrote five minutes ago counts no more.
+    fs::write(&file, r#"{ "owner": "gone", "created_at": "2026-01-05T08:00:00Z" }"#).unwrap();
+    assert!(run("another", "acquire"));
+    let said = agentctl(&project, &["lease", "lock", "../queue"]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+}

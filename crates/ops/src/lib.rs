@@ -23,6 +23,7 @@ mod change;
 mod failure;
 mod inbox;
 mod leases;
+mod locks;
 pub mod mail;
 mod project;
 mod read_model;

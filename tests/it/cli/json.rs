@@ -91,6 +91,8 @@ const EVERY: &[(&str, &[&str])] = &[
     ("lease beat", &["D", "--token", "1"]),
     ("lease release", &["D", "--token", "1"]),
     ("lease release", &["BUILT"]),
+    ("lease lock", &["AGENT_LOG.md"]),
+    ("lease unlock", &["AGENT_LOG.md"]),
     ("worktree list", &[]),
     ("worktree path", &["BUILT"]),
     ("worktree open", &["BUILT"]),

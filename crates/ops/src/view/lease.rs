@@ -44,6 +44,16 @@ views! {
         pub dialect: &'static str,
     }
 
+    /// A lock on a name, as helper scripts take it.
+    pub struct LockView = "oodatcaa/lock.v1" {
+        /// The name.
+        pub name: String,
+        /// Who has it; none where nobody has.
+        pub owner: Option<String>,
+        /// The time until which they have it.
+        pub until: Option<Moment>,
+    }
+
     /// A lease with the task that it is for.
     pub struct LeaseEntry = "oodatcaa/lease.v1" {
         /// The task.

@@ -44,7 +44,7 @@ pub use config::{ChosenView, CommandView, ConfigView, OriginView, SettingView, T
 pub use doctor::{CheckView, DoctorView};
 pub use fleet::{FleetView, PauseView, UnitsView, WorkerResult, WorkerView};
 pub use inbox::{DecisionView, NeedView, Question};
-pub use lease::{LeaseEntry, LeaseView};
+pub use lease::{LeaseEntry, LeaseView, LockView};
 pub use message::MessageView;
 pub use moment::Moment;
 pub use pool::{PoolState, PoolView};
@@ -78,7 +78,7 @@ pub fn schema() -> serde_json::Value {
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
         ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
-        InitView, LeaseEntry, LogView<'_>, ManView, MessageView, NeedView, PauseView, ProbeView, RenderedView, RepairView,
+        InitView, LeaseEntry, LockView, LogView<'_>, ManView, MessageView, NeedView, PauseView, ProbeView, RenderedView, RepairView,
         ReopenView, ReportView, RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView,
         ScheduleView, SprintPlanView, SprintReportView, SprintTurnView, SprintView, StatsView, StatusView,
         StopView, TaskDetail, TaskView, TrustView, UnitsView, ValidationView, VerdictView, VersionView, WhyView,
