@@ -119,6 +119,11 @@ fn sections(report: &ReportView) -> Vec<Section> {
     });
     let failed = report.failed.iter().map(failed);
     let unproved = report.unproved.iter().map(|task| ended(task, ("?", Tone::Warn)));
+    let waiting = report.next.iter().map(|task| next(task, TaskState::Waiting));
+    let scheduled = report.schedules.iter().filter_map(|one| {
+        let words = format!("makes a task at {}: {}", minute(*one.next.first()?), cut(&one_line(&one.title), 200));
+        Some(Line::new(look(TaskState::Waiting), format!("schedule {}", one_line(&one.schedule)), words))
+    });
     vec![
         section("Needs you", report.needs.iter().map(need).collect()),
         section("Failed or stuck", stuck.chain(pools).chain(failed).collect()),
@@ -128,7 +133,7 @@ fn sections(report: &ReportView) -> Vec<Section> {
         section(SPENT, spent(report)),
         Section { heading: "Odd", lines: report.odd.iter().map(odd).collect(), more: report.odd_left_out },
         section("At work", report.running.iter().map(|task| next(task, TaskState::Running)).collect()),
-        section("Next", report.next.iter().map(|task| next(task, TaskState::Waiting)).collect()),
+        section("Next", waiting.chain(scheduled).collect()),
     ]
     .into_iter()
     .filter(|section| !section.lines.is_empty())

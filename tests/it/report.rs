@@ -43,7 +43,8 @@ esac"#,
     let trees = tempfile::tempdir().unwrap();
     let more = format!(
         "exits = {{ 75 = \"usage_limit\" }}\n[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n[roles.tester]\ncriteria = false\n\
-         [budget.day]\nstarts = 40\n",
+         [budget.day]\nstarts = 40\n\
+         [schedules.weekly]\nevery = \"7d\"\nthen.task = {{ title = \"Look at the week\", status = \"blocked\" }}\n",
         trees.path().display()
     );
     project.config(&more);
@@ -101,6 +102,7 @@ fn a_night_is_told_worst_first_and_nothing_is_called_done_without_a_merge_or_a_d
     let starts = told["budgets"].as_array().unwrap().iter().find(|budget| budget["unit"] == "starts").expect("a limit");
     assert_eq!((&starts["spent"], &starts["limit"]), (&told["spent"]["starts"], &json!(40)), "{told:#}");
     assert_eq!(told["simulated"], false);
+    assert_eq!(told["schedules"][0]["schedule"], "weekly", "{told:#}");
 
     for args in [&[][..], &["--format", "md"]] {
         let text = said(&project, args);

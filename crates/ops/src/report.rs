@@ -20,7 +20,7 @@ use oodatcaa_core::{
     event::payload::{Claimed, Ended, TaskChange},
     needs,
     state::spending::Spent,
-    text::{cut, one_line},
+    text::{cut, many, one_line},
 };
 use oodatcaa_git::diff;
 use oodatcaa_store::Reading;
@@ -113,6 +113,8 @@ impl Project {
             odd,
             odd_left_out: told.odd_left_out,
             running: running.collect(),
+            // With a broken configuration nothing fires.
+            schedules: self.schedules().unwrap_or_default().into_iter().filter(|one| !one.next.is_empty()).collect(),
             next: first.map(|(rule, task)| next(model, task, rule.role.clone())).collect(),
         })
     }
@@ -415,6 +417,13 @@ impl Told {
                     format!("{subject}: {} of {} {unit} spent", amount(&spending.spent), amount(&spending.limit));
                 self.odd(OddKind::Budget, &format!("{subject}/{unit}"), event, words);
             }
+            Data::ScheduleMissed(timed) => {
+                let name = timed.schedule.as_deref().unwrap_or_default();
+                let runs = usize::try_from(timed.missed.unwrap_or(1)).unwrap_or(usize::MAX);
+                let why = timed.reason.as_deref().map(|why| format!(": {}", short(why))).unwrap_or_default();
+                let words = format!("{} of `{}` made no task{why}", many(runs, "run"), short(name));
+                self.odd(OddKind::Missed, name, event, words);
+            }
             Data::DecisionExpired(decided) if decided.applied.is_some() => {
                 let id = short(decided.decision.as_deref().unwrap_or_default());
                 let applied = short(decided.applied.as_deref().unwrap_or_default());
@@ -533,7 +542,7 @@ mod tests {
         EventDraft,
         event::{
             Actor,
-            payload::{Decided, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Unreadable, Worker},
+            payload::{Decided, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Timed, Unreadable, Worker},
         },
     };
 
@@ -589,6 +598,7 @@ mod tests {
             (OddKind::Lacking, vec![Data::WorkerStarted(lacks)]),
             (OddKind::Limited, vec![Data::AgentLimited(Quota { pool: text("claude"), ..Quota::default() })]),
             (OddKind::Budget, vec![Data::BudgetExceeded(Spending::default())]),
+            (OddKind::Missed, vec![Data::ScheduleMissed(Timed { schedule: text("nightly"), ..Timed::default() })]),
             (OddKind::Expired, vec![Data::DecisionExpired(Decided { applied: text("no"), ..Decided::default() })]),
         ];
         for (kind, events) in all {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Moment, NeedView, PoolView};
+use super::{Moment, NeedView, PoolView, ScheduleView};
 use crate::TaskState;
 use oodatcaa_core::{Role, Status, TaskId, budget::Standing, policy::Unit, words};
 
@@ -20,6 +20,7 @@ words! {
         Budget = "budget": "A budget was used up, or nearly.";
         Expired = "unanswered": "Nobody answered in time, and a default holds.";
         Superseded = "superseded": "An attempt ended after another had taken over.";
+        Missed = "schedule_missed": "Runs of a schedule made no task.";
         Journal = "journal": "The journal ended in the middle of a line.";
     }
 }
@@ -61,6 +62,8 @@ views! {
         pub running: Vec<NextView>,
         /// The tasks that are claimed next, a few for each role.
         pub next: Vec<NextView>,
+        /// The schedules that will fire.
+        pub schedules: Vec<ScheduleView>,
         /// True if any of it was simulated.
         pub simulated: bool,
     }
