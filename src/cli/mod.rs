@@ -222,7 +222,7 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
     ("role", &["list", "show"], &["add"]),
-    ("schedule", &["list", "next"], &[]),
+    ("schedule", &["list", "next"], &["run"]),
     ("sandbox", &["show", "explain", "run", "probe"], &["apparmor --install"]),
     ("config", &["show"], &["trust"]),
 ];

@@ -1,12 +1,20 @@
 //! `agentctl schedule …`: tasks that come at a time, and when they come.
 
 use super::{
+    change::{Dry, decide},
     context::Context,
-    fail::Done,
+    fail::{Done, exit},
     ui::{Item, Tone},
 };
-use oodatcaa_core::time::stamp;
-use oodatcaa_ops::view::{Moment, ScheduleView};
+use oodatcaa_core::{
+    manual,
+    text::{near, one_line},
+    time::stamp,
+};
+use oodatcaa_ops::{
+    ErrorKind, Failure,
+    view::{ChangeView, Moment, ScheduleView},
+};
 
 /// Verbs of `schedule`.
 #[derive(Debug, clap::Subcommand)]
@@ -15,6 +23,18 @@ pub(super) enum Verb {
     List,
     /// The next three times of each, the first first
     Next,
+    /// Make a schedule's task now, beside its times
+    Run(Run),
+}
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// The schedule
+    #[arg(value_name = "SCHEDULE")]
+    schedule: String,
+    #[command(flatten)]
+    dry: Dry,
 }
 
 /// Runs a verb of `schedule`.
@@ -22,6 +42,7 @@ pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
     match verb {
         Verb::List => list(ctx),
         Verb::Next => next(ctx),
+        Verb::Run(args) => run_now(ctx, args),
     }
 }
 
@@ -61,4 +82,25 @@ fn next(ctx: &Context) -> Done {
         ]
     });
     ctx.ui.list(&all, "TIME | IN | SCHEDULE | MAKES~", rows, NONE, "agentctl schedule list")
+}
+
+fn run_now(ctx: &Context, args: &Run) -> Done {
+    let schedules = &ctx.workflow().policy().schedules;
+    let Some(schedule) = schedules.iter().find(|schedule| schedule.name == args.schedule) else {
+        let failure = Failure::new(ErrorKind::NotFound, format!("there is no schedule `{}`", one_line(&args.schedule)));
+        return Err(match near(&args.schedule, schedules.iter().map(|schedule| schedule.name.as_str())).first() {
+            Some(near) => failure.hint(format!("agentctl schedule run {near}")),
+            None => failure.hint("agentctl schedule list"),
+        });
+    };
+    let made =
+        decide(ctx, args.dry, |snapshot, workflow, actor| manual::add(snapshot, workflow, &schedule.task, actor))?;
+    let task = &made.changes.add.first().expect("a task that is not refused is added").task;
+    let undo = format!("agentctl task cancel {}", task.id);
+    let view = ChangeView { undo: Some(undo.clone()), ..made.view(ctx.workflow(), "add", &task.id, args.dry.dry_run) };
+    let (status, title) = (task.status.as_str(), one_line(&task.title));
+    if ctx.ui.outcome(&view, task.id.as_str(), &format!("{status} · {title}"), &[status, &title]) {
+        ctx.ui.say(&if args.dry.dry_run { "would be added".into() } else { format!("undo: {undo}") });
+    }
+    Ok(exit::OK)
 }

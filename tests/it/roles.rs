@@ -296,6 +296,7 @@ fn a_schedule_makes_its_task_once_whoever_of_many_workers_looks_first_and_a_rest
     assert_eq!((&before[0]["times"], &before[0]["counts_from"]), (&json!("every 1m"), &Value::Null));
     assert_eq!(before[0]["next"].as_array().map(Vec::len), Some(3));
     assert!(ctl(&project, &["schedule", "next"]).contains("look\tLook"));
+    assert!(ctl(&project, &["schedule", "run", "look", "--dry-run"]).contains("awaiting_test"));
     project.once("builder");
     assert_eq!(project.events_of("schedule.set").len(), 1);
     // As if it had been seen two minutes ago: the clock of a test does not wait.

@@ -105,6 +105,7 @@ const EVERY: &[(&str, &[&str])] = &[
     ("events tail", &[]),
     ("schedule list", &[]),
     ("schedule next", &[]),
+    ("schedule run", &["look"]),
     ("role list", &[]),
     ("role show", &["tester"]),
     ("role add", &["reviewer", "--takes", "a", "--done", "awaiting_test"]),

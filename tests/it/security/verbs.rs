@@ -82,6 +82,7 @@ pub(super) const CHANGING: &[&str] = &[
     "fleet resume builder",
     "agent test script",
     "role add x --takes a --done done --dry-run",
+    "schedule run x",
     "agent reopen script",
     "config trust --yes",
     "fleet stop --backend process builder",

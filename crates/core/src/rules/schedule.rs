@@ -356,14 +356,15 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
     all.map(|(_, said)| said).unwrap_or_default()
 }
 
-/// Returns when the next schedule fires, for whoever waits for it.
+/// Returns when the next schedule fires, for whoever waits for it. One that is due already is no reason to wake: something
+/// holds it, and would hold it again.
 pub fn next(snapshot: &Snapshot, workflow: &Workflow) -> Option<DateTime<Utc>> {
     let schedules = workflow.policy().schedules.iter();
     let next = |schedule: &Schedule| {
         let ran = snapshot.history.schedules.get(&schedule.name);
         schedule.upcoming(ran, snapshot.now.wall, 1).first().copied()
     };
-    schedules.filter_map(next).min()
+    schedules.filter_map(next).filter(|time| *time > snapshot.now.wall).min()
 }
 
 #[cfg(test)]

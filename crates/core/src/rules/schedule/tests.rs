@@ -248,6 +248,14 @@ fn the_next_times_are_known_and_a_worker_wakes_for_the_first() {
     assert_eq!(next_of(&scene), Some(at("2026-01-12T09:00")));
 }
 
+#[test]
+fn a_run_that_is_held_although_it_is_due_wakes_nobody_again_and_again() {
+    let mut scene = Scene::new(vec![every("2h")], "2026-01-05T08:00");
+    assert_eq!(next_of(&scene), Some(at("2026-01-05T10:00")));
+    scene.now.now = Now::new(at("2026-01-05T11:00"), scene.now.now.mono);
+    assert_eq!(next_of(&scene), None);
+}
+
 fn next_of(scene: &Scene) -> Option<DateTime<Utc>> {
     super::next(&scene.now, &scene.flow)
 }
