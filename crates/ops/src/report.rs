@@ -417,6 +417,11 @@ impl Told {
                     format!("{subject}: {} of {} {unit} spent", amount(&spending.spent), amount(&spending.limit));
                 self.odd(OddKind::Budget, &format!("{subject}/{unit}"), event, words);
             }
+            Data::WorkerCrashed(crash) | Data::WorkerFailed(crash) => {
+                let name = crash.worker.as_deref().unwrap_or(role);
+                let reason = short(crash.reason.as_deref().unwrap_or("it is not known how"));
+                self.odd(OddKind::Crashed, name, event, format!("the worker {} crashed: {reason}", short(name)));
+            }
             Data::ScheduleMissed(timed) => {
                 let name = timed.schedule.as_deref().unwrap_or_default();
                 let runs = usize::try_from(timed.missed.unwrap_or(1)).unwrap_or(usize::MAX);
@@ -542,7 +547,9 @@ mod tests {
         EventDraft,
         event::{
             Actor,
-            payload::{Decided, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Timed, Unreadable, Worker},
+            payload::{
+                Crash, Decided, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Timed, Unreadable, Worker,
+            },
         },
     };
 
@@ -598,6 +605,7 @@ mod tests {
             (OddKind::Lacking, vec![Data::WorkerStarted(lacks)]),
             (OddKind::Limited, vec![Data::AgentLimited(Quota { pool: text("claude"), ..Quota::default() })]),
             (OddKind::Budget, vec![Data::BudgetExceeded(Spending::default())]),
+            (OddKind::Crashed, vec![Data::WorkerCrashed(Crash { worker: text("builder"), ..Crash::default() })]),
             (OddKind::Missed, vec![Data::ScheduleMissed(Timed { schedule: text("nightly"), ..Timed::default() })]),
             (OddKind::Expired, vec![Data::DecisionExpired(Decided { applied: text("no"), ..Decided::default() })]),
         ];

@@ -15,6 +15,7 @@ words! {
         QueueInvalid = "queue_invalid": "The queue file could not be read.";
         Edit = "edit": "An edit of the queue file was judged, undone or not taken.";
         Paused = "role_paused": "A role was paused, and works again.";
+        Crashed = "worker_crashed": "A worker crashed, and was started again or given up.";
         Lacking = "agent_missing": "A worker was started without one of its agents.";
         Limited = "quota": "A pool of quota was used up.";
         Budget = "budget": "A budget was used up, or nearly.";
