@@ -130,6 +130,11 @@ impl Supervisor {
         self.want(&all);
         ready();
         while self.stopping == 0 || self.workers.values().any(|kept| kept.state.has_process()) {
+            if !self.layout.root().is_dir() {
+                // The workers see it as well, and leave; there is nothing left to keep them for.
+                log::info!("{} is not there any more", self.layout.root().display());
+                return;
+            }
             self.start_next();
             if self.is_idle() {
                 log::info!("nobody is left to keep");
@@ -229,8 +234,10 @@ impl Supervisor {
 
     fn due(&self) -> Option<Instant> {
         let waits = self.workers.values().filter_map(|kept| kept.state.due(&self.patience));
-        let waits = waits.map(|due| self.began + due);
-        waits.chain(self.next.filter(|_| !self.queue.is_empty())).min()
+        let waits = waits.map(|due| self.began + due).chain(self.next.filter(|_| !self.queue.is_empty()));
+        // While nobody lives who could tell, it looks now and then whether its project is still there.
+        let lives = self.workers.values().any(|kept| kept.state.has_process());
+        waits.chain((!lives).then(|| Instant::now() + HEARTBEAT)).min()
     }
 
     /// Starts the next worker, unless the one before is not ready yet and still has a moment.

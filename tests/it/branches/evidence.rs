@@ -247,7 +247,7 @@ END
     }
     let sent: Vec<String> =
         project.events_of("message.sent").iter().map(|event| event["data"]["text"].to_string()).collect();
-    assert_eq!(sent, ["\"by hand, not by a library\"", "\"tester: start with the second file\""]);
+    assert_eq!(sent, ["\"by hand, not by a library\"", "\"start with the second file\""]);
     let shown = project.command("agentctl").args(["run", "show", "A/2", "--json"]).output().expect("agentctl");
     let dir = serde_json::from_slice::<serde_json::Value>(&shown.stdout).expect("JSON")["dir"].clone();
     let prompt =

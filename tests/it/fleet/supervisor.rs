@@ -96,6 +96,19 @@ fn workers_of_a_killed_supervisor_can_be_stopped_without_another() {
 }
 
 #[test]
+fn a_supervisor_whose_project_is_gone_leaves_with_its_workers() {
+    let project = Project::new();
+    project.fleet("start", &["builder"]).exits(0);
+    let (supervisor, builder) = (project.pid("supervisor"), project.pid("builder"));
+    let away = project.root().with_extension("away");
+    fs::rename(project.root(), &away).expect("moved");
+    // The worker looks every second; the supervisor when it hears of its end.
+    eventually("the worker leaves", || !runs(builder));
+    eventually("its supervisor leaves", || !runs(supervisor));
+    fs::rename(&away, project.root()).expect("moved back");
+}
+
+#[test]
 fn there_is_one_supervisor_and_the_second_says_so() {
     let project = Project::new();
     project.fleet("start", &["builder"]).exits(0);
