@@ -114,7 +114,7 @@ fn a_project_is_set_up_and_its_own_commands_are_trusted() {
     assert!(scene.layout().prompt(&Role::REFINER).is_file());
     assert!(fs::read_to_string(scene.root().join(".gitignore")).expect("there").contains("/target\n\n# What"));
     let text = scene.talk.text();
-    for words in ["also found: codex", "+9 lines", "one task at a time", "agentctl fleet start"] {
+    for words in ["also found: codex", "+10 lines", "one task at a time", "agentctl fleet start"] {
         assert!(text.contains(words), "{words} is not in:\n{text}");
     }
     assert!(scene.tree().iter().all(|(path, _)| !path.display().to_string().contains("init-")), "no staging is left");
