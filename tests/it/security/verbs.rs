@@ -82,7 +82,6 @@ pub(super) const CHANGING: &[&str] = &[
     "worktree prune --dry-run",
     "worktree rm A --yes",
     "msg send --to builder x",
-    "msg recall builder-1",
     "msg read",
     "fleet pause builder",
     "fleet resume builder",
@@ -98,6 +97,7 @@ pub(super) const CHANGING: &[&str] = &[
 const NOT_HERE: &[(&str, &str)] = &[
     ("init", "writes the configuration; tests/it/config.rs"),
     ("demo", "runs in a project of its own"),
+    ("msg recall", "wants a message that waits; tests/it/cli/mail.rs"),
     ("top", "draws a screen; tests/it/screens.rs"),
     ("sprint complete", "ends the sprint for the verbs after it; tests/it/sprint.rs"),
     ("sprint close", "ends the sprint for the verbs after it; tests/it/sprint.rs"),
