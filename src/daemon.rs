@@ -142,14 +142,18 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         }
     }
     start_log(args.verbose, args.detach || args.supervised, args.log_format, role.as_str());
-    work(setup, args.supervised, &mut reporter).or_else(|failure| {
-        // The line says already that it is an error.
-        log::error!("{}", failure.human().trim_start_matches("error: ").trim_end());
-        if let Some(reporter) = reporter {
-            reporter.failed(failure.kind.sysexit());
-        }
-        Ok(ExitCode::from(failure.kind.sysexit()))
-    })
+    let worked = work(setup, args.supervised, &mut reporter);
+    Ok(worked.unwrap_or_else(|failure| failed(&failure, reporter)))
+}
+
+/// Tells the log, and whoever waits for a daemon to become ready, that it ends with a failure.
+fn failed(failure: &Failure, reporter: Option<Reporter>) -> ExitCode {
+    // The line says already that it is an error.
+    log::error!("{}", failure.human().trim_start_matches("error: ").trim_end());
+    if let Some(reporter) = reporter {
+        reporter.failed(failure.kind.sysexit());
+    }
+    ExitCode::from(failure.kind.sysexit())
 }
 
 /// Tells, in the process that was started, what became of the daemon that it left behind.
@@ -184,7 +188,11 @@ fn work(setup: Setup, is_supervised: bool, reporter: &mut Option<Reporter>) -> R
     let signals = signals().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
     let Asked { socket: _socket, calls } = match setup.once {
         true => Asked { socket: None, calls: crossbeam_channel::never() },
-        false => serve(layout, name),
+        // A worker that nobody can ask works all the same.
+        false => serve(layout, name).unwrap_or_else(|failure| {
+            log::warn!("nobody can ask this worker how it is: {}", failure.sentence());
+            Asked { socket: None, calls: crossbeam_channel::never() }
+        }),
     };
     let mail = store::open_mail(layout.root(), layout, lock_wait)?;
     let left = Worker::new(setup, store, mail, signals, calls).run(|| {
@@ -209,16 +217,14 @@ struct Asked {
     calls: Receiver<Call>,
 }
 
-/// Serves the control socket of this name; a worker without one works all the same.
-fn serve(layout: &Layout, name: &str) -> Asked {
+/// Serves the control socket of this name.
+fn serve(layout: &Layout, name: &str) -> Result<Asked, Failure> {
     // More than are asked at once; whoever finds it full gets no answer in time.
     let (tell, calls) = crossbeam_channel::bounded(64);
     let path = layout.socket(name);
     let served = socket::serve(layout.root(), &path, move |call| drop(tell.try_send(call)));
-    if let Err(error) = &served {
-        log::warn!("nobody can ask `{name}` how it is: failed to serve {}: {error}", path.display());
-    }
-    Asked { socket: served.ok(), calls }
+    let socket = Some(served.map_err(|error| Failure::io("serve", &path, &error))?);
+    Ok(Asked { socket, calls })
 }
 
 /// Leaves without waiting for the threads of attempts; their shims see that and end the agents.

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
-use super::{Asked, LogFormat, complain, find_project, no_core_dumps, serve, signals, start_log, told};
-use oodatcaa_config::{Config, Overrides};
-use oodatcaa_core::supervise::Patience;
+use super::{Asked, LogFormat, complain, failed, find_project, no_core_dumps, serve, signals, start_log, told};
+use oodatcaa_config::{Config, Loaded, Overrides};
+use oodatcaa_core::{layout::Layout, supervise::Patience};
 use oodatcaa_fleet::{
     self as fleet, Reporter, Side,
     pidfile::PidFile,
@@ -81,7 +81,19 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         }
     }
     start_log(args.verbose, args.detach, LogFormat::Text, NAME);
-    let _pid_file = PidFile::hold(&layout, NAME)?;
+    let kept = keep(&layout, &loaded, daemon, want, &mut reporter);
+    Ok(kept.map_or_else(|failure| failed(&failure, reporter), |()| ExitCode::SUCCESS))
+}
+
+/// Keeps workers until nobody is left to keep. The reporter is taken once they can be asked for.
+fn keep(
+    layout: &Layout,
+    loaded: &Loaded,
+    daemon: PathBuf,
+    want: BTreeMap<String, u32>,
+    reporter: &mut Option<Reporter>,
+) -> Result<(), Failure> {
+    let _pid_file = PidFile::hold(layout, NAME)?;
     let settings = &loaded.config.fleet;
     let patience = Patience {
         restarts: settings.restarts,
@@ -91,14 +103,14 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let roles = loaded.config.workflow.rules().iter().map(|rule| rule.role.clone()).collect();
     // It takes no lease, so it has no identity among the workers.
-    let store = store::open(layout.root(), &layout, None, settings.lock_wait)?;
+    let store = store::open(layout.root(), layout, None, settings.lock_wait)?;
     let signals = signals().map_err(|error| Failure::of(ErrorKind::Bug, &error))?;
-    let Asked { socket: _socket, calls } = serve(&layout, NAME);
-    Supervisor::new(&layout, daemon, roles, patience, store).run(want, &signals, calls, || {
+    let Asked { socket: _socket, calls } = serve(layout, NAME)?;
+    Supervisor::new(layout, daemon, roles, patience, store).run(want, &signals, calls, || {
         worker::tell_manager(&[sd_notify::NotifyState::Ready]);
         if let Some(reporter) = reporter.take() {
             reporter.ready();
         }
     });
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

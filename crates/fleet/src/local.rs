@@ -12,6 +12,7 @@ use super::{
     FleetError, Happened, Mode, Report, Row, State, kept,
     pidfile::{self, Handle},
     report::Say,
+    supervisor::NAME,
 };
 use oodatcaa_core::Role;
 use oodatcaa_core::layout::Layout;
@@ -50,7 +51,22 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
         let handle = if let pidfile::State::Running(holder) = &state { Some(holder.handle()) } else { None };
         found.push((role, name, state, handle));
     }
-    let asked = kept::let_go(layout, roles)?;
+    let asked = match kept::let_go(layout, roles) {
+        Err(FleetError::Io { .. }) => {
+            // A supervisor that hears nothing must not keep anybody running, nor start again what is stopped here.
+            if let pidfile::State::Running(holder) = pidfile::inspect(layout, NAME)?
+                && let Ok(Some(handle)) = holder.handle()
+            {
+                let ended = end(&handle, Instant::now());
+                let what =
+                    ended.map_or_else(|why| Happened::failed(why, Vec::new()), |killed| Happened::Stopped { killed });
+                pidfile::clean(layout, NAME)?;
+                say(&Report { name: NAME.into(), what });
+            }
+            Vec::new()
+        }
+        asked => asked?,
+    };
     for (role, name, state, handle) in found {
         match state {
             pidfile::State::Absent => continue,

@@ -37,6 +37,7 @@ use oodatcaa_process::caller;
 use oodatcaa_store::Desk;
 use oodatcaa_sys::{
     files::{self, Durable},
+    project::Place,
     socket::{self, Call},
 };
 
@@ -51,6 +52,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// How often a worker is asked that has been started, and whether it is ready.
 const READY: Duration = Duration::from_millis(25);
+
+/// The time after which a worker that holds its pid file and cannot be asked counts as ready.
+const UNASKED: Duration = Duration::from_secs(2);
 
 /// The longest wait for one worker to become ready before the next is started.
 const STAGGER: Duration = Duration::from_secs(1);
@@ -79,6 +83,7 @@ pub struct Supervisor {
     next: Option<Instant>,
     began: Instant,
     stopping: u32,
+    place: Place,
     told: (Sender<Told>, Receiver<Told>),
 }
 
@@ -117,6 +122,7 @@ impl Supervisor {
             next: None,
             began: Instant::now(),
             stopping: 0,
+            place: Place::of(layout.root()),
             told: unbounded(),
         }
     }
@@ -130,9 +136,9 @@ impl Supervisor {
         self.want(&all);
         ready();
         while self.stopping == 0 || self.workers.values().any(|kept| kept.state.has_process()) {
-            if !self.layout.root().is_dir() {
+            if self.place.gone().is_some() {
                 // The workers see it as well, and leave; there is nothing left to keep them for.
-                log::info!("{} is not there any more", self.layout.root().display());
+                log::info!("the project is not at {} any more", self.layout.root().display());
                 return;
             }
             self.start_next();
@@ -235,9 +241,8 @@ impl Supervisor {
     fn due(&self) -> Option<Instant> {
         let waits = self.workers.values().filter_map(|kept| kept.state.due(&self.patience));
         let waits = waits.map(|due| self.began + due).chain(self.next.filter(|_| !self.queue.is_empty()));
-        // While nobody lives who could tell, it looks now and then whether its project is still there.
-        let lives = self.workers.values().any(|kept| kept.state.has_process());
-        waits.chain((!lives).then(|| Instant::now() + HEARTBEAT)).min()
+        // Now and then it looks whether its project is still there.
+        waits.chain([Instant::now() + HEARTBEAT]).min()
     }
 
     /// Starts the next worker, unless the one before is not ready yet and still has a moment.
@@ -391,7 +396,7 @@ impl Supervisor {
             name: name.into(),
             life: kept.life,
             pid: kept.pid.unwrap_or_default(),
-            socket: self.layout.socket(name),
+            layout: self.layout.clone(),
             tell: self.told.0.clone(),
         };
         let watcher = thread::Builder::new().name(format!("of {name}")).stack_size(128 << 10);
@@ -509,7 +514,7 @@ struct Watch {
     name: String,
     life: u64,
     pid: u32,
-    socket: PathBuf,
+    layout: Layout,
     tell: Sender<Told>,
 }
 
@@ -521,6 +526,7 @@ impl Watch {
 
     fn run(&self, handle: &Handle, child: Option<process::Child>) {
         let (mut is_ready, mut is_silent, mut wait) = (false, false, READY);
+        let mut held_since = None;
         loop {
             match handle.ended_by(Instant::now() + wait) {
                 Ok(false) => {}
@@ -537,7 +543,15 @@ impl Watch {
                     self.tell(Input::Answered);
                 }
                 Some(true) => {}
-                _ if !is_ready => wait = READY,
+                answered if !is_ready => {
+                    wait = READY;
+                    // One that could not make its socket says so in its log, and works all the same.
+                    let since = answered.is_none().then(|| self.holds_its_pid_file(&mut held_since)).flatten();
+                    if since.is_some_and(|since| since.elapsed() >= UNASKED) {
+                        is_ready = true;
+                        self.tell(Input::Ready);
+                    }
+                }
                 Some(false) => {
                     is_silent = true;
                     wait = READY;
@@ -549,9 +563,17 @@ impl Watch {
         }
     }
 
+    /// Returns since when it has been seen to hold its pid file, which it takes right before its socket.
+    fn holds_its_pid_file(&self, since: &mut Option<Instant>) -> Option<Instant> {
+        match pidfile::inspect(&self.layout, &self.name) {
+            Ok(Found::Running(holder)) if holder.pid == self.pid => Some(*since.get_or_insert_with(Instant::now)),
+            _ => None,
+        }
+    }
+
     /// Asks whether it works; `None` where there is nothing to ask at.
     fn ask(&self) -> Option<bool> {
-        match socket::ask(&self.socket, &Verb::Status.line(), ANSWER) {
+        match socket::ask(&self.layout.socket(&self.name), &Verb::Status.line(), ANSWER) {
             Ok(line) => Some(Reply::read(&line).and_then(|reply| reply.status).is_some_and(|is| is.pid == self.pid)),
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind()) => None,
             Err(_) => Some(false),

@@ -7,6 +7,7 @@ use std::{
         unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
@@ -50,7 +51,7 @@ impl Identity {
 
 /// A directory that is held open, so that it is found again wherever somebody moves it.
 #[derive(Debug)]
-pub struct Anchor {
+struct Anchor {
     dir: OwnedFd,
     at: PathBuf,
 }
@@ -58,13 +59,13 @@ pub struct Anchor {
 impl Anchor {
     /// Holds a directory.
     #[expect(clippy::disallowed_methods, reason = "nothing is read: it is held by its place in the kernel only")]
-    pub fn of(dir: &Path) -> io::Result<Self> {
+    fn of(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { dir: rustix::fs::openat(CWD, dir, flags, Mode::empty())?, at: fs::canonicalize(dir)? })
     }
 
     /// Returns where the directory is now, if that is another place than at first. One that is unmounted, or gone, has none.
-    pub fn moved_to(&self) -> Option<PathBuf> {
+    fn moved_to(&self) -> Option<PathBuf> {
         let held = PathBuf::from(format!("/proc/self/fd/{}", self.dir.as_raw_fd()));
         let now = fs::read_link(&held).ok().filter(|now| *now != self.at)?;
         let (ours, there) = (fs::metadata(&held).ok()?, fs::metadata(&now).ok()?);
@@ -72,8 +73,60 @@ impl Anchor {
     }
 
     /// Tells whether something else lies where it was.
-    pub fn is_replaced(&self) -> bool {
+    fn is_replaced(&self) -> bool {
         fs::symlink_metadata(&self.at).is_ok()
+    }
+
+    /// Tells whether somebody removed it: it has no name any more, and never will have.
+    fn is_removed(&self) -> bool {
+        rustix::fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+}
+
+/// The time for which a directory may be elsewhere before that is meant: it may come back in a moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The end of a directory where it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Somebody moved it here.
+    Moved(PathBuf),
+    /// Somebody removed it.
+    Removed,
+}
+
+/// The place of a directory, for a process that serves it and leaves when it is gone for good.
+#[derive(Debug)]
+pub struct Place {
+    anchor: Option<Anchor>,
+    /// The time since when it has been elsewhere.
+    since: Option<Instant>,
+}
+
+impl Place {
+    /// Remembers where a directory is; of one that cannot be held it is never known that it is gone.
+    pub fn of(dir: &Path) -> Self {
+        Self { anchor: Anchor::of(dir).ok(), since: None }
+    }
+
+    /// Notes that it was just found where it belongs.
+    pub fn is_here(&mut self) {
+        self.since = None;
+    }
+
+    /// Returns what became of it, where it is gone for good: removed, or elsewhere for a while or with another one in its
+    /// place.
+    pub fn gone(&mut self) -> Option<Gone> {
+        let anchor = self.anchor.as_ref()?;
+        if anchor.is_removed() {
+            return Some(Gone::Removed);
+        }
+        let Some(now) = anchor.moved_to() else {
+            self.since = None;
+            return None;
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        (anchor.is_replaced() || since.elapsed() >= PATIENCE).then_some(Gone::Moved(now))
     }
 }
 
@@ -93,6 +146,25 @@ mod tests {
 
     fn id(path: &Path) -> String {
         Identity::of(path).expect("a directory").id(path).to_string()
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_or_replaced_is_gone_and_one_that_is_away_for_a_moment_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (at, moved) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir(&at).expect("made");
+        let mut place = Place::of(&at);
+        assert_eq!(place.gone(), None);
+        fs::rename(&at, &moved).expect("moved");
+        assert_eq!(place.gone(), None, "it may come back");
+        fs::create_dir(&at).expect("another one");
+        let now = fs::canonicalize(&moved).expect("there");
+        assert_eq!(place.gone(), Some(Gone::Moved(now)));
+        fs::remove_dir(&at).expect("removed");
+        fs::rename(&moved, &at).expect("moved back");
+        assert_eq!(place.gone(), None);
+        fs::remove_dir(&at).expect("removed");
+        assert_eq!(place.gone(), Some(Gone::Removed));
     }
 
     #[test]

@@ -15,7 +15,6 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use crate::{
     control::{Control, Why},
     merge_queue::MergeQueue,
-    moved::Place,
     post::Post,
     settlement::{Again, Settlement},
     setup::{Setup, Shared},
@@ -32,7 +31,7 @@ use oodatcaa_core::{
 use oodatcaa_git::{Mode, mode_for, takeover};
 use oodatcaa_process::Stop;
 use oodatcaa_store::{Desk, Mailboxes, StoreError};
-use oodatcaa_sys::socket::Call;
+use oodatcaa_sys::{project::Place, socket::Call};
 
 /// How often a worker looks whether the owners of others' leases still live; only while there are any.
 const LIVENESS: Duration = Duration::from_secs(2);

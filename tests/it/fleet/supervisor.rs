@@ -100,12 +100,41 @@ fn a_supervisor_whose_project_is_gone_leaves_with_its_workers() {
     let project = Project::new();
     project.fleet("start", &["builder"]).exits(0);
     let (supervisor, builder) = (project.pid("supervisor"), project.pid("builder"));
-    let away = project.root().with_extension("away");
-    fs::rename(project.root(), &away).expect("moved");
+    fs::remove_dir_all(project.root()).expect("removed");
     // The worker looks every second; the supervisor when it hears of its end.
     eventually("the worker leaves", || !runs(builder));
     eventually("its supervisor leaves", || !runs(supervisor));
-    fs::rename(&away, project.root()).expect("moved back");
+    fs::create_dir(project.root()).expect("made again, for the end of this test");
+    fs::create_dir(project.root().join(".oodatcaa")).expect("made");
+}
+
+#[test]
+fn a_supervisor_that_is_stopped_or_wedged_keeps_nobody_from_stopping_the_fleet() {
+    let project = Project::new();
+    project.fleet("start", &["builder"]).exits(0);
+    let (supervisor, builder) = (project.pid("supervisor"), project.pid("builder"));
+    signal(supervisor, "STOP");
+    project.fleet("status", &[]).exits(0).says("Running: 1/5");
+    project.fleet("stop", &[]).exits(0).says("supervisor   did not stop in time and was killed").says("stopped");
+    assert!(!runs(builder) && !runs(supervisor));
+    assert_eq!(project.pids(), 0);
+    project.fleet("start", &["builder"]).exits(0).says("started");
+}
+
+#[test]
+fn a_worker_whose_socket_cannot_be_made_is_kept_all_the_same_and_a_supervisor_without_one_says_so() {
+    let project = Project::new();
+    // Nobody can make a socket where a directory lies that is not empty.
+    let taken = |name: &str| project.root().join(format!(".agent-daemon-run/{name}.sock/x"));
+    fs::create_dir_all(taken("builder")).expect("made");
+    project.fleet("start", &["builder"]).exits(0).says("started");
+    let pid = project.pid("builder");
+    signal(pid, "KILL");
+    assert_ne!(project.waits_for_pid("builder", pid), pid);
+    project.fleet("stop", &[]).exits(0);
+    fs::create_dir_all(taken("supervisor")).expect("made");
+    project.fleet("start", &["builder"]).exits(1).says("the supervisor did not start").says("supervisor.sock");
+    assert_eq!(project.pids(), 0);
 }
 
 #[test]
