@@ -8,16 +8,11 @@ use super::{
     ui::{Item, Tone},
 };
 use oodatcaa_core::{
-    TaskId,
     event::Actor,
-    mail::Draft,
+    mail::{self, ALL, Draft, HUMAN},
     text::{many_lines, one_line, parse_duration},
 };
-use oodatcaa_ops::{
-    ErrorKind, Failure,
-    mail::{ALL, HUMAN, by_person},
-    view::MessageView,
-};
+use oodatcaa_ops::{ErrorKind, Failure, view::MessageView};
 
 /// Verbs of `msg`.
 #[derive(Debug, clap::Subcommand)]
@@ -104,10 +99,10 @@ pub(super) fn run(ctx: &Context, verb: &Verb) -> Done {
 
 fn list(ctx: &Context, args: &List) -> Done {
     if let Some(name) = &args.mailbox
-        && !ctx.project.receivers().contains(name)
+        && !mail::receivers(ctx.workflow()).contains(&name.as_str())
         && !ctx.project.mail()?.names()?.contains(name)
     {
-        let there = ctx.project.receivers().join(", ");
+        let there = mail::receivers(ctx.workflow()).join(", ");
         let message = format!("there is no mailbox `{}`", one_line(name));
         return Err(Failure::new(ErrorKind::NotFound, message).hint(format!("there are: {there}")));
     }
@@ -152,9 +147,11 @@ fn send(ctx: &Context, args: &Send) -> Done {
         kind: args.kind.clone(),
         priority: args.priority,
         thread: args.thread.clone(),
-        task: task.map(|id: TaskId| id),
+        task,
         ttl: args.ttl.and_then(|ttl| chrono::Duration::from_std(ttl).ok()),
-        ..by_person(&actor, &args.text.join(" "))
+        from: actor.to_string(),
+        text: args.text.join(" "),
+        key: None,
     };
     let places = ctx.project.send(&args.to, &draft, &actor)?;
     let sent: Vec<MessageView> = places

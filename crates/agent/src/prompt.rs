@@ -167,7 +167,7 @@ pub struct Message {
     pub id: String,
     /// The sender.
     pub from: String,
-    /// What it is, in one word of the sender's; empty for nothing.
+    /// The kind, in one word of the sender's; empty for none.
     pub kind: String,
     /// The time at which it was sent.
     pub sent_at: String,

@@ -97,7 +97,7 @@ pub struct Mail {
     /// Its urgency: `urgent`, `high`, `normal`, `low`, or a number from 1 (first) to 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Urgency>,
-    /// What it is, in one word, e.g. `spec_created`.
+    /// The kind, in one word, e.g. `spec_created`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// The thread that it belongs to, e.g. the message that it answers.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{TaskId, Token};
 
-/// What a process of ours is told by a signal.
+/// The meaning of a signal to a process of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// TERM or INT: leave.
@@ -19,10 +19,10 @@ pub enum Signal {
     Wake,
 }
 
-/// What is asked.
+/// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// What is wanted.
+    /// The wish.
     #[serde(flatten)]
     pub verb: Verb,
     /// Given back with the answer.
@@ -30,25 +30,20 @@ pub struct Request {
     pub id: Option<Value>,
 }
 
-/// What is wanted.
+/// A wish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Verb {
-    /// How it is.
+    /// To hear its state.
     Status,
-    /// Claim nothing more, and leave when the last attempt has ended by itself.
+    /// That it claims nothing more, and leaves when the last attempt has ended by itself.
     Drain,
-    /// Leave as after a TERM.
+    /// That it leaves as after a TERM.
     Shutdown,
     /// Of a supervisor: that so many workers of each of these roles run; others stay as they are.
     Want {
         /// The number of workers by role.
         roles: BTreeMap<String, u32>,
-    },
-    /// Of a supervisor: new processes in the place of these.
-    Restart {
-        /// The workers' names.
-        workers: Vec<String>,
     },
 }
 
@@ -62,15 +57,15 @@ impl Verb {
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// What was asked has been done, or is being done.
+    /// The wish has been fulfilled, or is about to be.
     pub ok: bool,
     /// The reason why not, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What was given with the question.
+    /// The `id` of the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Value>,
-    /// How it is.
+    /// The state of whoever answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }
@@ -92,7 +87,7 @@ impl Reply {
     }
 }
 
-/// How a process of ours is, by its own word.
+/// The state of a process of ours, by its own word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {

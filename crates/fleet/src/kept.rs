@@ -30,7 +30,7 @@ use oodatcaa_sys::socket;
 /// The time in which a supervisor answers.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How often is asked how far a start has come.
+/// The time between two looks at how far a start has come.
 const POLL: Duration = Duration::from_millis(20);
 
 /// The longest wait for a supervisor to leave that keeps nobody any more.

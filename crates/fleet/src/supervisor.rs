@@ -44,13 +44,13 @@ use oodatcaa_sys::{
 /// The name of the supervisor's pid file, socket and log.
 pub const NAME: &str = "supervisor";
 
-/// How often a worker that works is asked whether it does.
+/// The time between two questions to a worker that works.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// The time in which it must answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How often a worker is asked that has been started, and whether it is ready.
+/// The time between two questions to a worker that is not ready.
 const READY: Duration = Duration::from_millis(25);
 
 /// The time after which a worker that holds its pid file and cannot be asked counts as ready.
@@ -65,7 +65,7 @@ pub const MOST: u32 = 64;
 /// The largest note of what is wanted, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// What is wanted of the workers, as it stands on the disk: their number by role.
+/// The wanted number of workers by role, as it stands on the disk.
 type Wanted = BTreeMap<String, u32>;
 
 /// A supervisor.
@@ -100,7 +100,7 @@ struct Kept {
     why: Option<String>,
 }
 
-/// What the thread of a worker has seen.
+/// News from the thread of a worker.
 struct Told {
     name: String,
     life: u64,
@@ -435,13 +435,6 @@ impl Supervisor {
             (Verb::Status, _) => Reply { status: Some(self.status()), ..Reply::done() },
             (_, Some(why)) => Reply::refused(format!("only a person may do this, and {why}")),
             (Verb::Want { roles }, None) => self.is_wanted(&roles),
-            (Verb::Restart { workers }, None) => match workers.iter().find(|name| !self.workers.contains_key(*name)) {
-                Some(name) => Reply::refused(format!("`{}` is not kept here", text::one_line(name))),
-                None => {
-                    workers.iter().for_each(|name| self.step(name, &Input::Restart));
-                    Reply { status: Some(self.status()), ..Reply::done() }
-                }
-            },
             (Verb::Drain | Verb::Shutdown, None) => {
                 if self.stopping == 0 {
                     let _ = self.stop();
@@ -509,7 +502,7 @@ fn number(name: &str) -> u32 {
     name.split_once('@').map_or(1, |(_, n)| n.parse().unwrap_or(1))
 }
 
-/// What the thread of a worker's process knows.
+/// The knowledge of the thread of a worker's process.
 struct Watch {
     name: String,
     life: u64,

@@ -1,21 +1,13 @@
 //! Messages: who may get them, sending, reading, taking back.
 
-use std::collections::BTreeMap;
-
 use crate::{ErrorKind, Failure, Project, view::MessageView};
 use oodatcaa_core::{
     event::Actor,
-    mail::{self, Draft, NotRecalled, Refused},
+    mail::{self, ALL, Draft, HUMAN, NotRecalled, Refused},
     state::mail::Letter,
     text::{near, one_line},
 };
-use oodatcaa_store::{LOCK_WAIT, Mailboxes, identity};
-
-/// The mailbox of the person who looks after the fleet.
-pub const HUMAN: &str = "human";
-
-/// A message to everybody: one in each mailbox.
-pub const ALL: &str = "all";
+use oodatcaa_store::{LOCK_WAIT, Mailboxes, identity, is_gone};
 
 /// A message's place: its mailbox and its number there, `builder-17`.
 pub type Place = (String, u64);
@@ -32,25 +24,18 @@ impl Project {
         Ok(&**self.mailboxes.get_or_init(|| mail))
     }
 
-    /// Lists who can get messages: the roles, and the person.
-    pub fn receivers(&self) -> Vec<String> {
-        let roles = self.workflow().rules().iter().map(|rule| rule.role.to_string());
-        roles.chain([HUMAN.to_owned()]).collect()
-    }
-
     /// Sends a message to a receiver, or to all but its sender; answers where it lies. Whoever is not there, or is not
     /// any more, gets nothing, and the sender is told at once.
     pub fn send(&self, to: &str, draft: &Draft, actor: &Actor) -> Result<Vec<Place>, Failure> {
-        let receivers = self.receivers();
-        let to: Vec<String> = match to {
-            ALL => receivers.into_iter().filter(|name| *name != draft.from).collect(),
-            one if receivers.iter().any(|name| name == one) => vec![one.into()],
-            other => return Err(nobody(other, &receivers, self.mail()?.names()?.iter().any(|name| name == other))),
-        };
+        let boxes = mail::addressed(self.workflow(), to, &draft.from);
+        if boxes.is_empty() {
+            let was_one = self.mail()?.names()?.iter().any(|name| name == to);
+            return Err(nobody(to, &mail::receivers(self.workflow()), was_one));
+        }
         let mut places = Vec::new();
-        for name in to {
+        for name in boxes {
             let mut refused = None;
-            let sent = self.mail()?.change(&name, &mut |mailbox| {
+            let sent = self.mail()?.change(name, &mut |mailbox| {
                 let lines = mail::send(mailbox, draft, actor);
                 lines.unwrap_or_else(|why| {
                     refused = Some(why);
@@ -58,9 +43,9 @@ impl Project {
                 })
             })?;
             if let Some(why) = refused {
-                return Err(not_sent(&name, &why));
+                return Err(not_sent(name, &why));
             }
-            places.extend(sent.last().map(|event| (name, event.seq)));
+            places.extend(sent.last().map(|event| (name.to_owned(), event.seq)));
         }
         Ok(places)
     }
@@ -95,7 +80,7 @@ impl Project {
         let me = identity(HUMAN);
         let mut taken = mail::Taken::default();
         self.mail()?.change(HUMAN, &mut |mailbox| {
-            taken = mail::take(mailbox, &me, mail::MOST, chrono::Utc::now(), &is_dead);
+            taken = mail::take(mailbox, &me, mail::MOST, chrono::Utc::now(), &is_gone);
             taken.lines.clone()
         })?;
         let numbers: Vec<u64> = taken.letters.iter().map(|letter| letter.number).collect();
@@ -130,35 +115,16 @@ impl Project {
         let is_there = self.mail()?.names()?.iter().any(|known| known == name);
         if is_there { Ok((name.into(), number)) } else { Err(no_message(id)) }
     }
-
-    /// Counts the messages that wait, by mailbox.
-    pub fn waiting_mail(&self) -> Result<BTreeMap<String, usize>, Failure> {
-        let mut waiting = BTreeMap::new();
-        for name in self.mail()?.names()? {
-            let count = self.mail()?.read(&name)?.waiting();
-            if count > 0 {
-                waiting.insert(name, count);
-            }
-        }
-        Ok(waiting)
-    }
 }
 
-/// Tells whether whoever took a message does not live any more: of this machine, by process, start time and boot.
-pub fn is_dead(owner: &oodatcaa_core::Owner) -> bool {
-    use oodatcaa_sys::identity;
-    owner.host == identity::host()
-        && (owner.boot_id != identity::boot_id() || !identity::alive(owner.pid, owner.pid_started))
-}
-
-fn nobody(name: &str, receivers: &[String], was_one: bool) -> Failure {
+fn nobody(name: &str, receivers: &[&str], was_one: bool) -> Failure {
     let shown = one_line(name);
     let message = match was_one {
         true => format!("`{shown}` got messages once, and is no role of this project any more"),
         false => format!("there is no `{shown}` that could get a message"),
     };
     let failure = Failure::new(ErrorKind::NotFound, message);
-    let meant = near(name, receivers.iter().map(String::as_str));
+    let meant = near(name, receivers.iter().copied());
     let failure = match meant.first() {
         Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
         None => failure,
@@ -174,9 +140,4 @@ fn not_sent(name: &str, why: &Refused) -> Failure {
 
 fn no_message(id: &str) -> Failure {
     Failure::new(ErrorKind::NotFound, format!("there is no message {}", one_line(id))).hint("agentctl msg list --all")
-}
-
-/// Returns the draft of a message that a person sends.
-pub fn by_person(actor: &Actor, text: &str) -> Draft {
-    Draft { from: actor.to_string(), text: text.into(), ..Draft::default() }
 }

@@ -33,7 +33,7 @@ pub mod file;
 mod mail;
 
 pub use desk::{Committed, Desk};
-pub use file::identity;
+pub use file::{identity, is_gone};
 pub use mail::{Decision, Mailboxes, open_mail};
 
 /// The time that a change waits for others, unless the configuration says otherwise.

@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 use crate::{StoreError, file, project_of};
 use oodatcaa_core::{Event, EventDraft, layout::Layout, state::mail::Mailbox};
 
-/// What is done to a mailbox, decided on its content; it may be asked more than once.
+/// A change of a mailbox, decided on its content; it may be asked for more than once.
 pub type Decision<'a> = &'a mut dyn FnMut(&Mailbox) -> Vec<EventDraft>;
 
 /// The mailboxes of a project, shared between threads.

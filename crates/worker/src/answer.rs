@@ -25,7 +25,7 @@ impl Worker {
                     Reply::done()
                 }
             },
-            Verb::Want { .. } | Verb::Restart { .. } => Reply::refused("a worker keeps no other workers"),
+            Verb::Want { .. } => Reply::refused("a worker keeps no other workers"),
         });
         call.answer(answered);
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::setup::Shared;
 use oodatcaa_agent::prompt::Message;
 use oodatcaa_core::{
-    Data, Event, Owner,
+    Data, Event,
     event::Actor,
     layout::Layout,
     mail::{self, Draft},
@@ -22,10 +22,9 @@ use oodatcaa_core::{
     text::{self, chain, one_line},
     time::stamp,
 };
-use oodatcaa_store::{Mailboxes, StoreError};
+use oodatcaa_store::{Mailboxes, StoreError, is_gone};
 use oodatcaa_sys::{
     files::{self, Durable},
-    identity,
     lock::{self, Lock},
 };
 
@@ -71,7 +70,7 @@ impl Shared {
         let waits = self.post.boxes.read(role).map(|mailbox| mailbox.waiting() > 0);
         let changed = match waits {
             Ok(true) if most > 0 => self.post.boxes.change(role, &mut |mailbox| {
-                let taken_now = mail::take(mailbox, owner, most, Utc::now(), &is_dead);
+                let taken_now = mail::take(mailbox, owner, most, Utc::now(), &is_gone);
                 taken = taken_now.letters;
                 taken_now.lines
             }),
@@ -98,11 +97,6 @@ impl Shared {
             Ok(None) => {}
             Err(error) => log::warn!("messages of agents wait: failed to {}", chain(&error)),
         }
-    }
-
-    fn receivers(&self) -> Vec<&str> {
-        let roles = self.workflow().rules().iter().map(|rule| rule.role.as_str());
-        roles.chain(["human"]).collect()
     }
 }
 
@@ -144,20 +138,14 @@ impl Drop for Letters<'_> {
     }
 }
 
-/// Tells whether whoever took a letter is a process of this machine that does not live any more.
-fn is_dead(owner: &Owner) -> bool {
-    owner.host == identity::host()
-        && (owner.boot_id != identity::boot_id() || !identity::alive(owner.pid, owner.pid_started))
-}
-
-/// What agents want sent, in the journal; and how far it has been sent.
+/// The mail of agents in the journal, and the place up to which it has been sent.
 struct Outbox {
     layout: Layout,
     note: Note,
     _lock: Lock,
 }
 
-/// How far the journal has been looked through.
+/// The place up to which the journal has been looked through.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Note {
     seq: u64,
@@ -200,18 +188,12 @@ fn send(shared: &Shared, event: &Event) -> Result<(), StoreError> {
     let Data::MessageSent(words) = event.data() else { return Ok(()) };
     let (Some(to), Some(from)) = (words.to.as_deref(), event.role.as_ref()) else { return Ok(()) };
     let mut text = words.text.clone().unwrap_or_default();
-    let receivers = shared.receivers();
-    let to: Vec<&str> = match to {
-        "all" => receivers.into_iter().filter(|name| *name != from.as_str()).collect(),
-        one => match receivers.into_iter().find(|name| *name == one) {
-            Some(one) => vec![one],
-            None => {
-                // Its agent has ended, so a person is told, and nothing is lost.
-                text = format!("(for `{}`, which is no role here) {text}", text::cut(&one_line(one), 60));
-                vec!["human"]
-            }
-        },
-    };
+    let mut boxes = mail::addressed(shared.workflow(), to, from.as_str());
+    if boxes.is_empty() {
+        // Its agent has ended, so a person is told, and nothing is lost.
+        text = format!("(for `{}`, which is no role here) {text}", text::cut(&one_line(to), 60));
+        boxes.push(mail::HUMAN);
+    }
     let draft = Draft {
         from: from.to_string(),
         kind: words.kind.clone(),
@@ -222,7 +204,7 @@ fn send(shared: &Shared, event: &Event) -> Result<(), StoreError> {
         ttl: None,
         key: Some(format!("event/{}", event.seq)),
     };
-    for name in to {
+    for name in boxes {
         shared.post.boxes.change(name, &mut |mailbox| {
             mail::send(mailbox, &draft, &Actor::Worker(event.actor.clone())).unwrap_or_else(|why| {
                 log::warn!("a message of {from} to {name} is not sent: {why}");

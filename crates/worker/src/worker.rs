@@ -62,7 +62,7 @@ pub(crate) struct Handle {
 pub struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) signals: Receiver<Signal>,
-    /// What other processes ask it.
+    /// The questions of other processes.
     pub(crate) calls: Receiver<Call>,
     pub(crate) changes: Receiver<()>,
     pub(crate) finished: (Sender<Settlement>, Receiver<Settlement>),

@@ -20,13 +20,13 @@ use oodatcaa_fleet::{Fleet, pidfile, supervisor::NAME};
 use oodatcaa_ops::{ErrorKind, Failure};
 use oodatcaa_sys::files;
 
-/// How often the workers' logs are looked at.
+/// The time between two looks at the workers' logs.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The longest part of a line that is kept until the rest of it comes.
 const LINE: usize = 64 << 10;
 
-/// What comes while it runs.
+/// News while it runs.
 enum Heard {
     /// A line of the supervisor's.
     Line(String),

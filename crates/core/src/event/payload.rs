@@ -236,7 +236,7 @@ payloads! {
         to: Option<String>,
         /// The words.
         text: Option<String>,
-        /// What it is, in one word of the sender's.
+        /// The kind, in one word of the sender's.
         kind: Option<String>,
         /// Its urgency, 1 (first) to 10.
         priority: Option<u8>,
@@ -244,7 +244,7 @@ payloads! {
         thread: Option<String>,
         /// The time for which it is of use.
         ttl_seconds: Option<u64>,
-        /// What it is known by: a mailbox takes it once.
+        /// The name under which a mailbox takes it once.
         key: Option<String>,
     };
 
@@ -272,7 +272,7 @@ payloads! {
     Crash {
         /// Its name.
         worker: Option<String>,
-        /// How it ended, in words.
+        /// Its end, in words.
         reason: Option<String>,
         /// The crashes in a row.
         crashes: Option<u64>,

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Duration, Utc};
 
 use crate::{
-    Data, EventDraft, Owner, TaskId,
+    Data, EventDraft, Owner, TaskId, Workflow,
     event::{
         Actor,
         payload::{Mail, Step},
@@ -12,6 +12,25 @@ use crate::{
     state::mail::{Letter, Mailbox, Standing, USUAL},
     text,
 };
+
+/// The mailbox of the person who looks after the fleet.
+pub const HUMAN: &str = "human";
+
+/// The name for everybody but the sender.
+pub const ALL: &str = "all";
+
+/// Returns who can get letters: the roles, and the person.
+pub fn receivers(workflow: &Workflow) -> Vec<&str> {
+    let roles = workflow.rules().iter().map(|rule| rule.role.as_str());
+    roles.chain([HUMAN]).collect()
+}
+
+/// Returns the mailboxes that an address means; none where nobody has that name.
+pub fn addressed<'a>(workflow: &'a Workflow, to: &str, from: &str) -> Vec<&'a str> {
+    let mut receivers = receivers(workflow);
+    receivers.retain(|name| if to == ALL { *name != from } else { *name == to });
+    receivers
+}
 
 /// The most letters that wait in a mailbox.
 pub const MOST: usize = 1_000;
@@ -24,7 +43,7 @@ pub const LONGEST: usize = 16_000;
 pub struct Draft {
     /// The sender: a role, a persona, or `human:NAME`.
     pub from: String,
-    /// What it is, in one word, e.g. `spec_created`.
+    /// The kind, in one word, e.g. `spec_created`.
     pub kind: Option<String>,
     /// The words.
     pub text: String,
@@ -36,7 +55,7 @@ pub struct Draft {
     pub task: Option<TaskId>,
     /// The time after which nobody gets it any more.
     pub ttl: Option<Duration>,
-    /// What it is known by: a box takes it once, however often it is sent.
+    /// The name under which a box takes it once, however often it is sent.
     pub key: Option<String>,
 }
 
@@ -96,20 +115,13 @@ pub fn send(mailbox: &Mailbox, draft: &Draft, actor: &Actor) -> Result<Vec<Event
     Ok(lines)
 }
 
-/// What was taken out of a mailbox.
+/// Letters that were taken out of a mailbox.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Taken {
     /// The letters, the most urgent first, within an urgency the oldest first.
     pub letters: Vec<Letter>,
     /// The lines that say so.
     pub lines: Vec<EventDraft>,
-}
-
-impl Taken {
-    /// Returns the letters that had been delivered before, to somebody who did not get to drain them.
-    pub fn again(&self) -> impl Iterator<Item = &Letter> {
-        self.letters.iter().filter(|letter| matches!(letter.state, Standing::Delivered { .. }))
-    }
 }
 
 /// Takes up to `most` letters for an owner: those that wait, and those whose taker has died. What is too old expires.
@@ -175,17 +187,9 @@ pub fn recall(mailbox: &Mailbox, number: u64, by: &str, actor: &Actor) -> Result
 }
 
 /// Ends what nobody has got in its time. What somebody has taken who lives is theirs.
-pub fn expire(mailbox: &Mailbox, now: DateTime<Utc>, is_dead: &dyn Fn(&Owner) -> bool) -> Vec<EventDraft> {
+fn expire(mailbox: &Mailbox, now: DateTime<Utc>, is_dead: &dyn Fn(&Owner) -> bool) -> Vec<EventDraft> {
     let over = mailbox.open().filter(|letter| is_free(letter, is_dead) && is_over(letter, now));
     over.map(|letter| line(Data::MessageExpired(Step::of(letter.number)), &Actor::Timeout, letter)).collect()
-}
-
-/// Ends everything that waits, because there is nobody any more to get it.
-pub fn retire(mailbox: &Mailbox, why: &str) -> Vec<EventDraft> {
-    let step = |letter: &Letter| Step { reason: Some(why.into()), ..Step::of(letter.number) };
-    let waiting = mailbox.open().filter(|letter| letter.state == Standing::Queued);
-    let actor = Actor::Policy("mailbox".into());
-    waiting.map(|letter| line(Data::MessageFailed(step(letter)), &actor, letter)).collect()
 }
 
 /// Tells whether nobody who lives has taken a letter.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::text;
 
-/// How patient a supervisor is.
+/// The patience of a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// The number of crashes in a row after which a worker is started once more; 3.
@@ -50,7 +50,7 @@ impl Default for Patience {
 /// The time that a process gets between TERM and KILL when it answers nothing anyway.
 const UNHEARD: Duration = Duration::from_secs(5);
 
-/// How a worker is, as its supervisor sees it.
+/// The state of a worker, as its supervisor sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// It does not run, and is not meant to.
@@ -82,7 +82,7 @@ pub enum State {
     Stopping {
         /// The time at which it is killed.
         until: Duration,
-        /// What comes after its end.
+        /// The step after its end.
         then: Then,
     },
     /// It crashed too often, or cannot run before a person has acted.
@@ -123,14 +123,14 @@ impl State {
     }
 }
 
-/// What comes after the end of a process that was asked to end.
+/// The step after the end of a process that was asked to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Then {
     /// Nothing.
     Stop,
     /// A new start at once: somebody asked for it.
     Start,
-    /// What comes after a crash, for this reason.
+    /// The same as after a crash, for this reason.
     Crash {
         /// The reason, in words.
         why: String,
@@ -139,15 +139,13 @@ pub enum Then {
     },
 }
 
-/// What happens to a worker.
+/// An event in the life of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// It is to run.
     Start,
     /// It is not to run.
     Stop,
-    /// It is to run, in a new process.
-    Restart,
     /// It is ready.
     Ready,
     /// It answered.
@@ -162,7 +160,7 @@ pub enum Input {
     Tick,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// With this code.
@@ -195,7 +193,7 @@ impl Exit {
     }
 }
 
-/// What is to be done.
+/// A deed of the supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start a process.
@@ -229,20 +227,15 @@ pub fn step(state: &State, input: &Input, now: Duration, patience: &Patience) ->
     let none = Vec::new;
     match (state, input) {
         // Whoever is to run and does not.
-        (S::Stopped | S::Failed { .. } | S::Waiting { .. }, I::Start | I::Restart) => (starting(0), vec![A::Spawn]),
+        (S::Stopped | S::Failed { .. } | S::Waiting { .. }, I::Start) => (starting(0), vec![A::Spawn]),
         (S::Waiting { until, crashes }, I::Tick) if now >= *until => (starting(*crashes), vec![A::Spawn]),
         (S::Stopped | S::Failed { .. } | S::Waiting { .. }, I::Stop) => (S::Stopped, none()),
 
         // Whoever runs and is not to, or not like this.
         (S::Starting { .. } | S::Running { .. }, I::Stop) => (stopping(patience.stop, Then::Stop), vec![A::Terminate]),
-        (S::Starting { .. } | S::Running { .. }, I::Restart) => {
-            (stopping(patience.stop, Then::Start), vec![A::Terminate])
-        }
         // What was said last holds; the process has heard already that it must go.
         (S::Stopping { until, .. }, I::Stop) => (S::Stopping { until: *until, then: Then::Stop }, none()),
-        (S::Stopping { until, .. }, I::Start | I::Restart) => {
-            (S::Stopping { until: *until, then: Then::Start }, none())
-        }
+        (S::Stopping { until, .. }, I::Start) => (S::Stopping { until: *until, then: Then::Start }, none()),
         // Killed again each time that nothing came of it: a process in the kernel's hands ends when that lets go.
         (S::Stopping { until, then }, I::Tick) if now >= *until => {
             (S::Stopping { until: now + UNHEARD, then: then.clone() }, vec![A::Kill])
@@ -462,7 +455,8 @@ mod tests {
         assert_eq!(worker.now(&Input::Start), [], "not while the old one is there");
         assert_eq!(worker.now(&Input::Exited(Exit::Code(0))), [Action::Spawn]);
         worker.now(&Input::Ready);
-        assert_eq!(worker.now(&Input::Restart), [Action::Terminate]);
+        assert_eq!(worker.now(&Input::Stop), [Action::Terminate]);
+        assert_eq!(worker.now(&Input::Start), []);
         assert_eq!(worker.now(&Input::Stop), []);
         assert_eq!(worker.now(&Input::Exited(Exit::Code(0))), []);
         assert_eq!(worker.0, State::Stopped);
@@ -472,7 +466,6 @@ mod tests {
         prop_oneof![
             Just(Input::Start),
             Just(Input::Stop),
-            Just(Input::Restart),
             Just(Input::Ready),
             Just(Input::Answered),
             Just(Input::Silent),
@@ -511,7 +504,7 @@ mod tests {
                         ready_at = None;
                     }
                     Input::Ready if matches!(before, State::Starting { .. }) => ready_at = Some(worker.1),
-                    Input::Start | Input::Restart => starts_in_a_row = 0,
+                    Input::Start => starts_in_a_row = 0,
                     _ => {}
                 }
                 for action in &actions {

@@ -31,7 +31,7 @@ pub struct Letter {
     pub number: u64,
     /// The sender: a role, a persona, or `human:NAME`.
     pub from: String,
-    /// What it is, in one word of the sender's, e.g. `spec_created`.
+    /// The kind, in one word of the sender's, e.g. `spec_created`.
     pub kind: Option<String>,
     /// The words.
     pub text: String,
@@ -45,11 +45,11 @@ pub struct Letter {
     pub sent_at: DateTime<Utc>,
     /// The time after which nobody gets it any more.
     pub expires_at: Option<DateTime<Utc>>,
-    /// How far it has come.
+    /// Its state.
     pub state: Standing,
 }
 
-/// How far a letter has come.
+/// The state of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It waits.
@@ -60,7 +60,7 @@ pub enum Standing {
         to: Owner,
         /// The time.
         at: DateTime<Utc>,
-        /// How often it was delivered.
+        /// The number of deliveries.
         times: u32,
     },
     /// The receiver has it.

@@ -15,7 +15,7 @@ views! {
         pub to: String,
         /// The sender: a role, or `human:NAME`.
         pub from: String,
-        /// What it is, in one word of the sender's.
+        /// The kind, in one word of the sender's.
         pub kind: Option<String>,
         /// The words.
         pub text: String,

@@ -43,6 +43,13 @@ pub fn identity(tag: &str) -> Owner {
     Owner { tag: tag.into(), host, boot_id, pid, pid_started: identity::started(pid).unwrap_or_default() }
 }
 
+/// Tells whether whoever is named here is known not to live any more: a process of this machine.
+pub fn is_gone(owner: &Owner) -> bool {
+    let machine = Machine::this();
+    let same_boot = owner.boot_id == machine.boot_id;
+    owner.host == machine.host && !machine.shifted && !(same_boot && identity::alive(owner.pid, owner.pid_started))
+}
+
 /// Refuses to take leases in a time namespace: others on this machine would compare our heartbeats and start times with
 /// clocks that show something else, and take what we work on, or we what they work on.
 pub(super) fn check_clocks(root: &Path) -> Result<(), StoreError> {

@@ -43,7 +43,7 @@ use chrono::Utc;
 use crossbeam_channel::Receiver;
 
 pub use disk::LONGEST;
-pub use holders::identity;
+pub use holders::{identity, is_gone};
 pub(crate) use mailboxes::FileMailboxes;
 
 use self::{
