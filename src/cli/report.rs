@@ -86,7 +86,7 @@ impl Line {
 struct Section {
     heading: &'static str,
     lines: Vec<Line>,
-    /// What was counted and is no line.
+    /// The number of things that were counted and have no line.
     more: usize,
 }
 

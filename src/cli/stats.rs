@@ -26,7 +26,7 @@ enum Format {
     Csv,
 }
 
-/// What attempts are put into groups by.
+/// The property by which attempts are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Grouped {
     /// The role that made them.

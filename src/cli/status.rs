@@ -86,7 +86,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
 
 /// How the fleet stands, and what a person is told of it beside the tables.
 pub(super) struct Screen {
-    /// How the fleet stands.
+    /// The state of the fleet.
     pub view: StatusView,
     /// What waits for a person: how many of each kind.
     needs: BTreeMap<&'static str, usize>,

@@ -50,7 +50,7 @@ pub(super) struct Args {
 /// No two frames are closer together.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How often the shown log is looked at while its attempt runs.
+/// The time between two looks at the shown log while its attempt runs.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Shows the fleet until a person has seen enough. Where there is no terminal to draw on, prints the status.
@@ -79,15 +79,15 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     top.drive(screen, &told).map_err(|error| failed(&error))
 }
 
-/// What came back from the thread beside the screen.
+/// An answer from the thread beside the screen.
 enum Back {
     /// An act, and what became of it.
     Acted(Act, Result<String, Failure>),
-    /// What the work on a task changed.
+    /// The changes that the work on a task made.
     Changes(Result<Changes, Failure>),
 }
 
-/// What is on the screen, and where its news come from.
+/// The content of the screen, and the sources of its news.
 struct Top<'a> {
     ctx: &'a Context,
     state: State,
@@ -96,7 +96,7 @@ struct Top<'a> {
     log: Log,
     ask: Sender<Asked>,
     changes: Option<Changes>,
-    /// What becomes of what runs beside the screen, while something does.
+    /// The receiver of the answer while something runs beside the screen.
     done: Option<Receiver<Back>>,
 }
 

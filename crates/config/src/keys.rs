@@ -543,7 +543,7 @@ section! {
         ("then.task.type"): Text(Form::Any), Ignored = "";
         /// Its priority, small first.
         ("then.task.priority"): Count(0), Ignored = 100;
-        /// What is to be done.
+        /// The work that is to be done.
         ("then.task.description"): Text(Form::Any), Ignored = "";
         /// Statements that must be true afterwards.
         ("then.task.accept"): List(Form::Any), Ignored = [];

@@ -178,7 +178,7 @@ pub struct ForeignLease {
     pub token: Option<Token>,
     /// The end of its TTL; `None` when its times cannot be read.
     pub until: Option<DateTime<Utc>>,
-    /// When it was taken, where that can be read.
+    /// The time at which it was taken, where that can be read.
     pub started_at: Option<DateTime<Utc>>,
     /// The time that it lives without a heartbeat, where that can be read.
     pub ttl: Option<Duration>,

@@ -9,7 +9,7 @@ pub struct SuccessCriterion {
     pub met: bool,
     /// Its words, on one line.
     pub words: String,
-    /// What stands indented below it, line by line.
+    /// The lines that stand indented below it.
     pub details: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{Queue, Status, Task, Workflow, words::words};
 
-/// What a queue file says of its sprint; members that are missing, or of a wrong type, are `None`.
+/// The sprint that a queue file describes; members that are missing, or of a wrong type, are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sprint {
     /// The `sprint` member.
@@ -94,7 +94,7 @@ impl Sprint {
     }
 }
 
-/// How far the tasks of a queue have come; subtasks count like any other.
+/// The progress of the tasks of a queue; subtasks count like any other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// All tasks.
@@ -103,7 +103,7 @@ pub struct Progress {
     pub done: usize,
     /// Those that were cancelled: nobody waits for them.
     pub cancelled: usize,
-    /// How many have each status, as it stands in the file.
+    /// The number of tasks with each status, as it stands in the file.
     pub statuses: BTreeMap<Status, usize>,
 }
 

@@ -180,7 +180,7 @@ pub struct Task {
     pub created_at: Option<String>,
     /// The time at which we (or a human) last said it changed; a restored old file is recognised by it.
     pub updated_at: Option<DateTime<Utc>>,
-    /// What of the sprint's goal it is for, in its author's words.
+    /// The part of the sprint's goal that it is for, in its author's words.
     pub objective_link: Option<String>,
     /// The time at which it was done, as far as the file says it.
     pub completed_at: Option<DateTime<Utc>>,

@@ -28,11 +28,11 @@ pub struct RoleRule {
     pub replan: Option<Status>,
     /// The time that a lease lives without a heartbeat.
     pub ttl: Duration,
-    /// What it is for.
+    /// Its purpose.
     pub duty: Duty,
 }
 
-/// What a role is for, beside its way through the statuses: whatever a rule would otherwise ask of its name.
+/// The purpose of a role, beside its way through the statuses: whatever a rule would otherwise ask of its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duty {
     /// It is the last step: branches of tasks that it takes are merged by our own code.

@@ -109,7 +109,7 @@ pub(crate) fn own_paths(prefix: &Path) -> Vec<String> {
     OWN.iter().map(|path| prefix.join(path).to_string_lossy().into_owned()).collect()
 }
 
-/// What became of a tag that was asked for.
+/// The outcome for a tag that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tagged {
     /// It names this commit now.

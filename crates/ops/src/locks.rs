@@ -20,16 +20,16 @@ use oodatcaa_sys::{
     lock::{self, Lock},
 };
 
-/// How long a lock lives that does not say it, as the old script had it.
+/// The lifetime of a lock that does not state one, in seconds, as the old script had it.
 const SHORT: u64 = 300;
 
-/// How long others may keep the file while they read and write their record.
+/// The time that others may keep the file while they read and write their record.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// No record is longer.
 const MOST: u64 = 4 << 10;
 
-/// Who has a name, and since when.
+/// The owner of a name, and the time since which they have it.
 #[derive(Debug, Deserialize, Serialize)]
 struct Record {
     owner: String,

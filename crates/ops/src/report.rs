@@ -149,7 +149,7 @@ impl Project {
     }
 }
 
-/// What attempts used up. Merges of ours and attempts that are their gates start no agent: what they cost is known.
+/// The consumption of attempts. Merges of ours and attempts that are their gates start no agent: their cost is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bill {
     /// That of attempts that started an agent.
@@ -258,10 +258,10 @@ fn at_their_bound<'a>(snapshot: &'a Snapshot, workflow: &'a Workflow) -> impl It
 /// The word of [`EndedView::how`] for a declared end without a change.
 const NO_CHANGE: &str = "no_change";
 
-/// Who writes again what another program had written over.
+/// The actor that writes again what another program had written over.
 const WRITTEN_OVER: &str = "policy:external-edits";
 
-/// What the journal tells, as far as a report needs it: a few words for each task, and a bounded list of odd things.
+/// The journal's content that a report needs: a few words for each task, and a bounded list of odd things.
 struct Told {
     since: DateTime<Utc>,
     /// The role that builds: its word says whether there was something to change.
@@ -274,7 +274,7 @@ struct Told {
     odd_left_out: usize,
 }
 
-/// What odd things are told together by: their kind, and the task or role or pool that they are about.
+/// The key that groups odd things: their kind, and the task or role or pool that they are about.
 type OddKey = (&'static str, String);
 
 /// The same of one task. What began before the span and ended in it is known as well.
@@ -282,7 +282,7 @@ type OddKey = (&'static str, String);
 struct TaskTold {
     title: Option<String>,
     simulated: bool,
-    /// What it used up in all its life.
+    /// Its consumption in all its life.
     bill: Bill,
     /// Its last claim started no agent.
     is_free: bool,

@@ -43,7 +43,7 @@ pub struct Wanted {
     pub begins: Vec<String>,
     /// Its work is what tasks are about.
     pub builds: bool,
-    /// What it is for, for its prompt.
+    /// Its purpose, for its prompt.
     pub about: Option<String>,
 }
 

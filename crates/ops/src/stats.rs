@@ -25,7 +25,7 @@ use oodatcaa_core::{
 use oodatcaa_store::Reading;
 
 words! {
-    /// What attempts are put into groups by.
+    /// The property by which attempts are grouped.
     pub enum By {
         Role = "role": "The role that made them.";
         Agent = "agent": "The agent that worked.";
@@ -34,16 +34,16 @@ words! {
     }
 }
 
-/// What figures are wanted.
+/// The figures that are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// The beginning of the span.
     pub since: DateTime<Utc>,
-    /// What attempts are put into groups by.
+    /// The property by which attempts are grouped.
     pub by: By,
     /// Simulated work counts as well.
     pub simulated: bool,
-    /// How many of the slowest tasks are named.
+    /// The number of the slowest tasks that are named.
     pub slowest: usize,
 }
 
@@ -57,7 +57,7 @@ impl Project {
     }
 }
 
-/// What the journal tells, as far as the figures need it.
+/// The journal's content that the figures need.
 struct Counted {
     wanted: Wanted,
     /// The statuses in which a task is worked on: to come into one is no end of waiting for another role.
@@ -78,7 +78,7 @@ struct Counted {
 #[derive(Default)]
 struct Line {
     created: Option<DateTime<Utc>>,
-    /// When it came into its present status, or before it was claimed into the last one that waits for a role.
+    /// The time at which it came into its present status or, once claimed, into the one that it was claimed from.
     entered: Option<DateTime<Utc>>,
     /// The first claim since it appeared, or was opened again.
     begun: Option<DateTime<Utc>>,

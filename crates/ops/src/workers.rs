@@ -17,7 +17,7 @@ use oodatcaa_process::resources::{self, Resources, Root};
 /// Of so many of the last events it is known whose they are.
 const RECENT: u64 = 2_000;
 
-/// What CPU time is measured over where nothing was measured before.
+/// The time over which CPU time is measured where nothing was measured before.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// A process that serves a role.
@@ -26,7 +26,7 @@ struct Found {
     root: Root,
     state: &'static str,
     tasks: Vec<TaskId>,
-    /// Who it is in the journal, where a lease tells.
+    /// Its name in the journal, where a lease tells.
     owner: Option<String>,
 }
 
@@ -140,7 +140,7 @@ impl Meter {
 /// The last event of each worker, as far as the end of the journal tells.
 struct Said {
     last: HashMap<String, LastEventView>,
-    /// Who told that it had been started as this process.
+    /// The workers that reported their start, by their process.
     started: HashMap<u32, String>,
 }
 

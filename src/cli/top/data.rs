@@ -25,7 +25,7 @@ pub(super) struct Data {
     pub(super) snapshot: Snapshot,
 }
 
-/// What is wanted of the tasks.
+/// The tasks that are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) filter: String,
@@ -36,10 +36,10 @@ pub(super) struct Asked {
 /// No two readings are closer together.
 const PACE: Duration = Duration::from_millis(250);
 
-/// How often it is read while something runs: elapsed times and what processes use move on by themselves.
+/// The longest time between readings while something runs: elapsed times and resource use change by themselves.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// How often it is read while nothing happens.
+/// The longest time between readings while nothing happens.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Reads on until nobody listens.

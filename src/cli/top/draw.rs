@@ -25,7 +25,7 @@ use oodatcaa_ops::view::{NeedView, TaskView};
 /// Below so many rows the log has no place beside the list.
 const LOW: u16 = 12;
 
-/// What is drawn.
+/// The things that are drawn.
 pub(super) struct Scene<'a> {
     pub(super) ui: &'a Ui,
     /// The terminal speaks no UTF-8.
@@ -36,7 +36,7 @@ pub(super) struct Scene<'a> {
     pub(super) data: Option<&'a Data>,
     pub(super) log: &'a Log,
     pub(super) changes: Option<&'a Changes>,
-    /// What keeps the project from being read.
+    /// The reason why the project cannot be read.
     pub(super) wrong: Option<&'a str>,
 }
 

@@ -19,7 +19,7 @@ use ratatui::{
 use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// What comes from the terminal, and from whoever ends the program.
+/// News from the terminal, and from whoever ends the program.
 #[derive(Debug)]
 pub(super) enum News {
     Input(Event),

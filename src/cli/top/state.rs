@@ -16,7 +16,7 @@ pub(super) enum View {
     Tasks,
     Inbox,
     Fleet,
-    /// What the work on a task changed.
+    /// The changes that the work on a task made.
     Diff,
     Help,
 }
@@ -43,7 +43,7 @@ pub(super) enum Entry {
     Words(Act, String),
 }
 
-/// What a key asks of whoever drives the screen.
+/// The action that a key asks of whoever drives the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     Nothing,
@@ -56,25 +56,25 @@ pub(super) enum Effect {
     Diff(TaskId),
 }
 
-/// What was chosen.
+/// The person's choices.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) view: View,
     pub(super) asked: Asked,
     pub(super) entry: Option<Entry>,
-    /// What was said last: whether it is good news, and the words.
+    /// The last message: whether it is good news, and the words.
     pub(super) message: Option<(bool, String)>,
     /// The log takes all of the screen.
     pub(super) whole_log: bool,
     pub(super) wrap: bool,
-    /// How many lines of the log lie below the screen; 0 follows its end.
+    /// The number of lines of the log below the screen; 0 follows its end.
     pub(super) scrolled: usize,
-    /// What is shown stays as it is.
+    /// The screen keeps what it shows.
     pub(super) frozen: bool,
     pub(super) read_only: bool,
     /// The view that a diff was asked for in.
     back: View,
-    /// How many lines the diff has.
+    /// The number of lines of the diff.
     diff: usize,
     /// The selected rows of tasks, inbox, fleet and diff.
     at: [usize; 4],

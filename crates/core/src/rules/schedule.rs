@@ -40,9 +40,9 @@ pub struct Schedule {
     pub name: String,
     /// Its times.
     pub when: When,
-    /// What becomes of runs that nobody was up for.
+    /// The treatment of runs that nobody was up for.
     pub catch_up: CatchUp,
-    /// Whether it fires while its last task is not finished.
+    /// It fires even while its last task is not finished.
     pub overlaps: bool,
     /// The task that it makes.
     pub task: Wanted,
@@ -57,7 +57,7 @@ pub enum When {
     Every(Duration),
 }
 
-/// What becomes of runs that nobody was up for.
+/// The treatment of runs that nobody was up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatchUp {
     /// The latest of them is made good, once.

@@ -34,7 +34,7 @@ pub enum Refusal {
     /// An old file was put back.
     #[error("an old queue file was put back: {0}")]
     Behind(String),
-    /// What should be done first is open.
+    /// Tasks that should be done first are open.
     #[error("{} of priority {CRITICAL} or smaller: {}", tasks_open(.0.len()), words(.0))]
     Critical(Vec<TaskId>),
     /// The sprint is not over.
@@ -64,18 +64,18 @@ fn words(ids: &[TaskId]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// How a sprint is ended.
+/// The way in which a sprint is ended.
 #[derive(Clone, Debug, Default)]
 pub struct End<'a> {
     /// Also where tasks are open that should be done first.
     pub force: bool,
     /// It is given up, or ends with what is open.
     pub closed: bool,
-    /// Why, for journal and retrospective.
+    /// The reason, for journal and retrospective.
     pub reason: Option<&'a str>,
 }
 
-/// What becomes of the tasks that are open when a new sprint begins.
+/// The treatment of the tasks that are open when a new sprint begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
     /// Nobody said: there must be none.

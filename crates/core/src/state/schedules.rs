@@ -13,9 +13,9 @@ pub struct Ran {
     pub times: String,
     /// The last time that was fired for or missed; the one from which it counts before that.
     pub slot: DateTime<Utc>,
-    /// When that was noted.
+    /// The time at which that was noted.
     pub at: DateTime<Utc>,
-    /// When it last fired.
+    /// The time at which it last fired.
     pub fired: Option<DateTime<Utc>>,
     /// The task that it made last.
     pub task: Option<TaskId>,

@@ -16,10 +16,10 @@ use oodatcaa_sys::files;
 /// No objective is longer.
 const LONGEST: u64 = 1 << 20;
 
-/// What a plan is made of.
+/// The input of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// What the sprint is for, in a person's words.
+    /// The goal of the sprint, in a person's words.
     pub goal: Option<String>,
     /// So many open criteria become its exit criteria.
     pub most: usize,

@@ -208,7 +208,7 @@ fn entry(snapshot: &Snapshot, event: &Event) -> Option<String> {
     Some(text)
 }
 
-/// What a role did on a task.
+/// The work of a role on a task.
 #[derive(Default)]
 struct Work<'a> {
     attempts: usize,

@@ -63,7 +63,7 @@ impl Log {
     }
 }
 
-/// What is rotated, and how.
+/// The options of a rotation.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     /// Only this log, by its name or path.
@@ -187,11 +187,11 @@ impl Project {
 
 /// The parts of a log.
 struct Parts<'a> {
-    /// What stands before the first entry.
+    /// The text before the first entry.
     head: &'a str,
-    /// What goes to the archive.
+    /// The text that goes to the archive.
     old: &'a str,
-    /// What stays.
+    /// The text that stays.
     new: &'a str,
 }
 

@@ -24,7 +24,7 @@ use oodatcaa_sys::files;
 /// The longest log that is looked through.
 const LONGEST_LOG: u64 = 64 << 20;
 
-/// What was or would be done, step by step.
+/// The steps that were or would be done.
 #[derive(Default)]
 struct Steps(Vec<StepView>);
 

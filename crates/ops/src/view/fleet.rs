@@ -52,9 +52,9 @@ views! {
     pub struct PauseView = "oodatcaa/pause.v1" {
         /// The role.
         pub role: Role,
-        /// Whether it is paused now.
+        /// True if it is paused now.
         pub paused: bool,
-        /// Whether it was not so before.
+        /// True if it was not so before.
         pub changed: bool,
     }
 

@@ -48,7 +48,7 @@ views! {
     pub struct LockView = "oodatcaa/lock.v1" {
         /// The name.
         pub name: String,
-        /// Who has it; none where nobody has.
+        /// Its owner; none where nobody has it.
         pub owner: Option<String>,
         /// The time until which they have it.
         pub until: Option<Moment>,

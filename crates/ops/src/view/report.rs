@@ -27,7 +27,7 @@ words! {
 }
 
 views! {
-    /// What happened since a time, worst first, and how things stand now.
+    /// The events since a time, worst first, and the present state of things.
     pub struct ReportView = "oodatcaa/report.v1" {
         /// The time when this was so.
         pub at: Moment,
@@ -37,7 +37,7 @@ views! {
         pub project: String,
         /// The sprint that the queue file names.
         pub sprint: Option<String>,
-        /// What waits for a person now.
+        /// The things that wait for a person now.
         pub needs: Vec<NeedView>,
         /// Roles that have something to do and no worker.
         pub unserved: Vec<Role>,
@@ -45,19 +45,19 @@ views! {
         pub pools: Vec<PoolView>,
         /// Open tasks that failed since then, or that do not move; those that wait for a person stand in `needs` alone.
         pub failed: Vec<TroubledView>,
-        /// What was merged.
+        /// The merged tasks.
         pub landed: Vec<LandedView>,
         /// Tasks whose agents declared that there was nothing to change.
         pub no_change: Vec<EndedView>,
         /// Tasks that were ended otherwise: nothing was merged for them, and nobody declared that there was nothing to do.
         pub unproved: Vec<EndedView>,
-        /// What was spent since then.
+        /// The amounts spent since then.
         pub spent: SpentView,
         /// The limits of today, and how much of each is used up.
         pub budgets: Vec<BudgetView>,
-        /// What was odd.
+        /// The odd things that happened.
         pub odd: Vec<OddView>,
-        /// How many more odd things there were.
+        /// The number of further odd things.
         pub odd_left_out: usize,
         /// The tasks that are worked on now.
         pub running: Vec<NextView>,
@@ -77,9 +77,9 @@ views! {
         pub title: String,
         /// Its status.
         pub status: Status,
-        /// How it stands.
+        /// Its state.
         pub state: TaskState,
-        /// How many of its attempts failed since then.
+        /// The number of its attempts that failed since then.
         pub failures: u32,
         /// The role that failed last.
         pub role: Option<Role>,
@@ -89,9 +89,9 @@ views! {
         pub reason: Option<String>,
         /// The time of the last failure.
         pub at: Option<Moment>,
-        /// Why it stands where it stands.
+        /// The reason why it stands where it stands.
         pub why: String,
-        /// What to run.
+        /// The command to run, or `nothing to do`.
         pub next: String,
         /// True if the simulated agent worked on it.
         pub simulated: bool,
@@ -109,11 +109,11 @@ views! {
         pub commit: String,
         /// The time when it was told.
         pub at: Moment,
-        /// How many files it changed; `null` where git does not tell.
+        /// The number of files that it changed; `null` where git does not tell.
         pub files: Option<usize>,
         /// The price of all attempts on it in US dollars; `null` where nobody knows any of it.
         pub usd: Option<f64>,
-        /// How many of its attempts are of unknown price.
+        /// The number of its attempts of unknown price.
         pub unpriced: u32,
         /// True if the simulated agent worked on it.
         pub simulated: bool,
@@ -135,7 +135,7 @@ views! {
         pub simulated: bool,
     }
 
-    /// What attempts used up; simulated ones are counted apart and cost nothing.
+    /// The consumption of attempts; simulated ones are counted apart and cost nothing.
     #[derive(Default)]
     pub struct SpentView {
         /// Agents that were started.
@@ -178,11 +178,11 @@ views! {
         pub task: Option<TaskId>,
         /// The role.
         pub role: Option<Role>,
-        /// How often it happened.
+        /// The number of times.
         pub times: u32,
         /// The last time.
         pub at: Moment,
-        /// What happened last.
+        /// The last of them, in words.
         pub words: String,
     }
 
@@ -194,7 +194,7 @@ views! {
         pub title: String,
         /// The role that works on it.
         pub role: Role,
-        /// Why it stands where it stands.
+        /// The reason why it stands where it stands.
         pub why: String,
         /// True if the simulated agent works on it.
         pub simulated: bool,

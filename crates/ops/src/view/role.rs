@@ -26,7 +26,7 @@ views! {
         pub agentless: bool,
         /// The agents that work, the preferred one first.
         pub agents: Vec<String>,
-        /// How many tasks it may work on at once.
+        /// The number of tasks that it may work on at once.
         pub wip_limit: u32,
     }
 
@@ -48,7 +48,7 @@ views! {
         pub prompt_source: &'static str,
         /// `auto`, `landlock` or `off`: how its agent is confined.
         pub sandbox: &'static str,
-        /// What its agent must not be able to do.
+        /// The things that its agent must not be able to do.
         pub require: Vec<&'static str>,
         /// Its settings.
         pub settings: Vec<SettingView>,
@@ -58,7 +58,7 @@ views! {
     pub struct RoleGateView {
         /// Its name.
         pub name: String,
-        /// What it runs; empty where it is not defined or not trusted.
+        /// The command that it runs; empty where it is not defined or not trusted.
         pub argv: Vec<String>,
     }
 
@@ -70,11 +70,11 @@ views! {
         pub dry_run: bool,
         /// The files that were written.
         pub files: Vec<WrittenView>,
-        /// What was added to the configuration.
+        /// The text that was added to the configuration.
         pub table: String,
-        /// What is worth knowing of it.
+        /// Notes that are worth knowing.
         pub notes: Vec<String>,
-        /// What to run next.
+        /// The commands to run next.
         pub next: Vec<String>,
     }
 }

@@ -13,7 +13,7 @@ views! {
         pub next: Vec<Moment>,
         /// The time from which it counts; `null` before a worker has seen it.
         pub counts_from: Option<Moment>,
-        /// When it last fired.
+        /// The time at which it last fired.
         pub fired_at: Option<Moment>,
         /// The task that it made last.
         pub task: Option<String>,

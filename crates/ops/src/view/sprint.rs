@@ -6,7 +6,7 @@ use super::Moment;
 use oodatcaa_core::{Role, TaskId};
 
 views! {
-    /// How the sprint of the queue stands, from its tasks alone.
+    /// The state of the queue's sprint, from its tasks alone.
     pub struct SprintView = "oodatcaa/sprint.v1" {
         /// The time when this was so.
         pub at: Moment,
@@ -16,15 +16,15 @@ views! {
         pub id: Option<String>,
         /// Its status, as it stands in the file.
         pub status: Option<String>,
-        /// What it is for.
+        /// Its goal.
         pub goal: Option<String>,
         /// The time at which it was completed.
         pub completed_at: Option<Moment>,
-        /// How far its tasks are.
+        /// The progress of its tasks.
         pub progress: ProgressView,
-        /// What each role works on.
+        /// The work in progress of each role.
         pub wip: Vec<SprintWipView>,
-        /// What its tasks are for, by their `objective_link`.
+        /// The purposes of its tasks, by their `objective_link`.
         pub exit_criteria: Vec<CriterionView>,
         /// The tasks that were done last, the latest first.
         pub recent: Vec<SprintTaskView>,
@@ -32,7 +32,7 @@ views! {
         pub next: Vec<SprintTaskView>,
     }
 
-    /// How far tasks are.
+    /// The progress of tasks.
     pub struct ProgressView {
         /// All tasks, subtasks among them.
         pub total_tasks: usize,
@@ -42,17 +42,17 @@ views! {
         pub cancelled: usize,
         /// Done tasks in percent of those that were not cancelled; none where there are none.
         pub percentage: Option<usize>,
-        /// How many tasks have each status.
+        /// The number of tasks with each status.
         pub statuses: BTreeMap<String, usize>,
     }
 
-    /// What a role works on at once.
+    /// The work in progress of a role.
     pub struct SprintWipView {
         /// The role.
         pub role: Role,
         /// Tasks that it works on.
         pub current: u32,
-        /// How many it may work on.
+        /// The number of tasks that it may work on.
         pub limit: u32,
         /// The one in percent of the other.
         pub utilization: Option<u32>,
@@ -82,9 +82,9 @@ views! {
         pub completed_at: Option<Moment>,
     }
 
-    /// What a sprint came to, from its queue and the journal.
+    /// The results of a sprint, from its queue and the journal.
     pub struct SprintReportView = "oodatcaa/sprint-report.v1" {
-        /// How it stands, or stood at its end.
+        /// Its state, or that at its end.
         pub sprint: SprintView,
         /// The time since which the journal knows of it.
         pub since: Option<Moment>,
@@ -92,11 +92,11 @@ views! {
         pub attempts: usize,
         /// Attempts that no model worked on.
         pub simulated: usize,
-        /// How attempts ended, by the word of their outcome.
+        /// The number of attempts that ended, by the word of their outcome.
         pub outcomes: BTreeMap<String, usize>,
-        /// What failed, by its class.
+        /// The number of failures, by their class.
         pub failures: BTreeMap<String, usize>,
-        /// What was spent in US dollars, as far as it is known.
+        /// The price in US dollars, as far as it is known.
         pub cost_usd: Option<f64>,
         /// Attempts whose price nobody knows.
         pub unpriced: usize,
@@ -122,11 +122,11 @@ views! {
         pub status: String,
         /// The commit as which it was merged.
         pub merged_commit: Option<String>,
-        /// Why it is open, or what leaves a doubt that it is done.
+        /// The reason why it is open, or the cause of a doubt that it is done.
         pub note: Option<String>,
     }
 
-    /// What a verb did to a sprint, or would do.
+    /// The changes that a verb made to a sprint, or would make.
     pub struct SprintTurnView = "oodatcaa/sprint-turn.v1" {
         /// The verb.
         pub verb: &'static str,
@@ -142,29 +142,29 @@ views! {
         pub open: Vec<String>,
         /// The tasks that go on in the new sprint.
         pub carried: Vec<String>,
-        /// What was done, or would be.
+        /// The steps that were done, or would be.
         pub steps: Vec<StepView>,
     }
 
-    /// What a sprint could be for, from the project's objective.
+    /// A possible goal of a sprint, from the project's objective.
     pub struct SprintPlanView = "oodatcaa/sprint-plan.v1" {
         /// The file with the objective.
         pub objective: String,
-        /// How many success criteria it names.
+        /// The number of success criteria that it names.
         pub criteria: usize,
-        /// How many of them are met.
+        /// The number of them that are met.
         pub met: usize,
         /// The one in percent of the other; none where there are none.
         pub percentage: Option<usize>,
         /// The number of the sprint.
         pub sprint: Option<u64>,
-        /// What it is for: a person's words, or those of the queue file.
+        /// Its goal: a person's words, or those of the queue file.
         pub goal: Option<String>,
-        /// What it should reach: open success criteria, in the words of the objective.
+        /// Its exit criteria: open success criteria, in the words of the objective.
         pub exit_criteria: Vec<String>,
         /// The title of the task that plans it.
         pub title: String,
-        /// What that task is told.
+        /// The description of that task.
         pub description: String,
         /// That task, where there is one.
         pub task: Option<TaskId>,

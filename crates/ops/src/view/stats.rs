@@ -26,22 +26,22 @@ views! {
         pub lead: SpreadView,
         /// From when a task came into a role's status to when that role claimed it.
         pub waiting: SpreadView,
-        /// What the groups are made by: `role`, `agent`, `day` or `class`.
+        /// The property that makes the groups: `role`, `agent`, `day` or `class`.
         pub by: &'static str,
         /// The attempts, in groups.
         pub groups: Vec<GroupView>,
         /// Failures by their class, the most frequent first.
         pub failures: Vec<ClassView>,
-        /// Where tasks wait, the longest in all first.
+        /// The roles that tasks wait for, the longest wait in all first.
         pub bottlenecks: Vec<BottleneckView>,
         /// The tasks that took longest from their first claim to their end.
         pub slowest: Vec<SlowView>,
     }
 
-    /// How durations are spread. Of fewer than five nothing is said.
+    /// The spread of durations. Of fewer than five nothing is said.
     #[derive(Copy, Default)]
     pub struct SpreadView {
-        /// How many there are.
+        /// The number of durations.
         pub n: usize,
         /// Half of them are no longer than this.
         pub p50_seconds: Option<f64>,
@@ -63,7 +63,7 @@ views! {
         pub ok: u32,
         /// Those that failed.
         pub failed: u32,
-        /// How long they took.
+        /// The durations of these attempts.
         pub took: SpreadView,
         /// Tokens read and written, as far as they are known.
         pub tokens: u64,
@@ -77,11 +77,11 @@ views! {
     pub struct ClassView {
         /// The class, or the outcome where it has none.
         pub class: String,
-        /// How many.
+        /// The number of failures.
         pub count: u32,
     }
 
-    /// How long tasks wait for a role.
+    /// The time that tasks wait for a role.
     pub struct BottleneckView {
         /// The role.
         pub role: Role,
@@ -103,7 +103,7 @@ views! {
         pub title: Option<String>,
         /// From its first claim to its end.
         pub seconds: f64,
-        /// How many attempts it took.
+        /// The number of attempts that it took.
         pub attempts: u32,
     }
 }

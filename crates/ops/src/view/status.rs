@@ -82,15 +82,15 @@ views! {
         pub state: &'static str,
         /// For how long it has been there.
         pub up_seconds: u64,
-        /// How many processes its tree has, itself among them.
+        /// The number of processes in its tree, itself among them.
         pub processes: usize,
-        /// What the whole tree uses of one CPU; `null` before the second look.
+        /// The whole tree's share of one CPU; `null` before the second look.
         pub cpu_percent: Option<f64>,
         /// Memory that the whole tree has for itself.
         pub memory_bytes: Option<u64>,
         /// The tasks that it works on.
         pub tasks: Vec<TaskId>,
-        /// What it did last; `null` where that was long ago.
+        /// Its last event; `null` where that was long ago.
         pub last_event: Option<LastEventView>,
     }
 
