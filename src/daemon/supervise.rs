@@ -11,7 +11,7 @@ use oodatcaa_core::{layout::Layout, supervise::Patience};
 use oodatcaa_fleet::{
     self as fleet, Reporter, Side,
     pidfile::PidFile,
-    supervisor::{MOST, NAME, Supervisor},
+    supervisor::{self, NAME, Supervisor},
 };
 use oodatcaa_ops::{ErrorKind, Failure, sysexit};
 use oodatcaa_store as store;
@@ -28,7 +28,7 @@ struct Args {
     #[arg(long, value_name = "DIR", env = "OODATCAA_PROJECT")]
     project: Option<PathBuf>,
     /// Workers to keep, ROLE=N; may be repeated. Those that a killed supervisor has left are kept as well.
-    #[arg(long, value_name = "ROLE=N", value_parser = wanted)]
+    #[arg(long, value_name = "ROLE=N", value_parser = supervisor::wanted)]
     want: Vec<(String, u32)>,
     /// Go to the background, with a pid file and a log file.
     #[arg(long)]
@@ -36,12 +36,6 @@ struct Args {
     /// Say more; twice for everything.
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-}
-
-fn wanted(text: &str) -> Result<(String, u32), String> {
-    let (role, count) = text.split_once('=').ok_or("expected ROLE=N, e.g. builder=2")?;
-    let count: u32 = count.parse().map_err(|_| "expected ROLE=N with a number, e.g. builder=2".to_owned())?;
-    if count > MOST { Err(format!("at most {MOST} workers may serve one role")) } else { Ok((role.into(), count)) }
 }
 
 /// Runs the supervisor with the arguments of the process, without the first one, its mode.

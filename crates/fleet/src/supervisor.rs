@@ -60,7 +60,17 @@ const UNASKED: Duration = Duration::from_secs(2);
 const STAGGER: Duration = Duration::from_secs(1);
 
 /// The most workers of one role.
-pub const MOST: u32 = 64;
+const MOST: u32 = 64;
+
+/// Reads `ROLE=N`. Fails in words.
+pub fn wanted(text: &str) -> Result<(String, u32), String> {
+    let (role, count) = text.split_once('=').ok_or("expected ROLE=N, e.g. builder=3")?;
+    match count.parse() {
+        Ok(count) if count <= MOST => Ok((role.into(), count)),
+        Ok(_) => Err(format!("at most {MOST} workers may serve one role")),
+        Err(_) => Err("expected ROLE=N with a number, e.g. builder=3".into()),
+    }
+}
 
 /// The largest note of what is wanted, in bytes.
 const LONGEST: u64 = 64 << 10;
