@@ -345,7 +345,8 @@ fn open(name: &str, described: &AgentConfig, layout: &Layout) -> Result<Result<A
     Ok(Err(Failure::new(ErrorKind::AgentNotFound, message).hint(agent.install().unwrap_or_else(correct))))
 }
 
-fn signals() -> std::io::Result<Receiver<Signal>> {
+/// Takes the signals that mean stop or wake from now on.
+pub(crate) fn signals() -> std::io::Result<Receiver<Signal>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let (tell, told): (Sender<Signal>, _) = crossbeam_channel::unbounded();
     let mut iterator = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])?;

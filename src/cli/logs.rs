@@ -195,9 +195,11 @@ impl Now {
 }
 
 /// A log file and how far it has been printed.
-struct Log {
-    /// Names the attempt: `TASK/TOKEN`.
+pub(super) struct Log {
+    /// Names the attempt, `TASK/TOKEN`, or the worker.
     run: String,
+    /// The beginning of each line that is shown to a person.
+    pub(super) mark: String,
     path: PathBuf,
     file: File,
     /// Counts what stands before the printed part of a log that is too long.
@@ -213,7 +215,13 @@ const LINE: usize = 1 << 20;
 const MOST: u64 = 64 << 20;
 
 impl Log {
-    fn open(layout: &Layout, path: &Path, run: String, tail: Option<usize>) -> Result<Option<Self>, Failure> {
+    /// Opens a log, at its last lines where so many are wanted; `None` when there is none.
+    pub(super) fn open(
+        layout: &Layout,
+        path: &Path,
+        run: String,
+        tail: Option<usize>,
+    ) -> Result<Option<Self>, Failure> {
         let Some(mut file) = files::open(layout.root(), path)? else { return Ok(None) };
         let failed = |error: io::Error| Failure::io("read", path, &error);
         let first = file.metadata().map_err(failed)?.len().saturating_sub(MOST);
@@ -222,7 +230,8 @@ impl Log {
             None => first,
         };
         file.seek(SeekFrom::Start(start)).map_err(failed)?;
-        Ok(Some(Self { run, path: path.into(), file, left_out: tail.map_or(first, |_| 0), rest: Vec::new() }))
+        let (left_out, mark, path) = (tail.map_or(first, |_| 0), String::new(), path.into());
+        Ok(Some(Self { run, mark, path, file, left_out, rest: Vec::new() }))
     }
 
     fn is_empty(&self) -> bool {
@@ -230,7 +239,7 @@ impl Log {
     }
 
     /// Prints what is new: whole lines, and at the end of the attempt also the last that has no end.
-    fn print(&mut self, ctx: &Context, raw: bool, over: bool) -> Result<(), Failure> {
+    pub(super) fn print(&mut self, ctx: &Context, raw: bool, over: bool) -> Result<(), Failure> {
         let mut chunk = vec![0; 1 << 16];
         if self.left_out > 0 {
             let (bytes, path) = (std::mem::take(&mut self.left_out), self.path.display());
@@ -256,6 +265,14 @@ impl Log {
         Ok(())
     }
 
+    /// Tells whether another file has taken its place.
+    pub(super) fn is_replaced(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let at = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let (ours, there) = (self.file.metadata().map(at), self.path.symlink_metadata().map(at));
+        there.is_ok_and(|there| ours.is_ok_and(|ours| ours != there))
+    }
+
     /// Passes over what nobody has written: `truncate -s` makes files of any length.
     fn skip_hole(&mut self) {
         let Ok(at) = self.file.stream_position() else { return };
@@ -272,11 +289,16 @@ impl Log {
             if ctx.ui.json() {
                 ctx.ui.record(&LogView { run: &self.run, stream: stream.as_deref(), line });
             } else {
-                // Colours are dropped rather than shown as rubbish; everything else that moves a cursor is made visible.
-                ctx.ui.verbatim(&many_lines(&anstream::adapter::strip_str(line).to_string()));
+                ctx.ui.verbatim(&format!("{}{}", self.mark, plain(line)));
             }
         }
     }
+}
+
+/// Returns a line as a terminal may show it: colours are dropped rather than shown as rubbish; everything else that moves
+/// a cursor is made visible.
+pub(super) fn plain(line: &str) -> String {
+    many_lines(&anstream::adapter::strip_str(line).to_string())
 }
 
 /// Finds where the last so many lines of a file begin, but not before `first`.
