@@ -81,6 +81,8 @@ pub fn allows(event: &Event) -> bool {
         Data::TaskMoved(change) | Data::TaskUpdated(change) => {
             event.is_by_human() && change.verb.as_deref().is_some_and(starts_anew)
         }
+        // Words that a prompt tells as those of somebody of this project.
+        Data::MessageSent(mail) => mail.what.as_deref() != Some("decision"),
         Data::QueueValid(readable) => event.is_by_human() && readable.statuses.is_some(),
         _ => false,
     }

@@ -186,6 +186,9 @@ impl Outbox {
 /// Sends what an event says is to be sent.
 fn send(shared: &Shared, event: &Event) -> Result<(), StoreError> {
     let Data::MessageSent(words) = event.data() else { return Ok(()) };
+    if !event.sealed {
+        return Ok(());
+    }
     let (Some(to), Some(from)) = (words.to.as_deref(), event.role.as_ref()) else { return Ok(()) };
     let mut text = words.text.clone().unwrap_or_default();
     let mut boxes = mail::addressed(shared.workflow(), to, from.as_str());

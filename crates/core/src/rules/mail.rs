@@ -236,7 +236,9 @@ mod tests {
             for draft in drafts {
                 let event = Event::number(draft, self.mailbox.seq + 1, self.now(), "//h/p");
                 // As it comes back from the file.
-                let event = Event::parse(serde_json::to_string(&event).expect("JSON").as_bytes()).expect("reads back");
+                let mut event =
+                    Event::parse(serde_json::to_string(&event).expect("JSON").as_bytes()).expect("reads back");
+                event.sealed = true;
                 self.mailbox.apply(&event);
                 self.lines.push(event);
             }

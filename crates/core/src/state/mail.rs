@@ -7,7 +7,8 @@
 //!     └──► expired, recalled, failed
 //! ```
 //!
-//! Each step is a line by whoever saw it happen. A letter ends once.
+//! Each step is a line by whoever saw it happen. A letter ends once. Only what our own programs sent for this user is a
+//! letter.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -117,6 +118,8 @@ impl Mailbox {
     pub fn apply(&mut self, event: &Event) {
         self.seq = self.seq.max(event.seq);
         match event.data() {
+            // What a clone brought, or an agent wrote into the file, speaks for nobody.
+            Data::MessageSent(_) if !event.sealed => {}
             Data::MessageSent(mail) => {
                 if let Some(key) = &mail.key {
                     self.remember(key);

@@ -98,7 +98,7 @@ impl History {
             Arc::make_mut(self.tasks.entry(task.clone()).or_default()).decided(decision, decided);
         }
         match event.data() {
-            Data::MessageSent(mail) if mail.to.is_some() => self.mail = event.seq,
+            Data::MessageSent(mail) if mail.to.is_some() && event.sealed => self.mail = event.seq,
             Data::QueueInvalid(unreadable) => self.invalid = Some(unreadable.message.clone().unwrap_or_default()),
             Data::QueueValid(readable) => {
                 self.invalid = None;

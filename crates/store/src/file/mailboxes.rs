@@ -18,7 +18,9 @@ use crossbeam_channel::Receiver;
 use super::{
     disk::{self, Stamp, failed},
     holders::Machine,
-    journal, lock, watch,
+    journal, lock,
+    seals::Seals,
+    watch,
 };
 use crate::{Decision, Mailboxes, StoreError};
 use oodatcaa_core::{Event, TaskId, layout::Layout, state::mail::Mailbox};
@@ -42,8 +44,15 @@ pub(crate) struct FileMailboxes {
     layout: Layout,
     source: String,
     lock_wait: Duration,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<All>,
     watchers: Mutex<Vec<notify::RecommendedWatcher>>,
+}
+
+/// The mailboxes that have been read, and what tells our lines from others'.
+#[derive(Debug, Default)]
+struct All {
+    boxes: HashMap<String, Known>,
+    seals: Seals,
 }
 
 /// A mailbox as far as its file has been read.
@@ -65,12 +74,12 @@ impl FileMailboxes {
             source: journal::source(&Machine::this().host, layout.root()),
             layout: layout.clone(),
             lock_wait,
-            known: Mutex::default(),
+            known: Mutex::new(All { boxes: HashMap::new(), seals: Seals::of(layout) }),
             watchers: Mutex::default(),
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, All> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +93,7 @@ impl FileMailboxes {
     }
 
     /// Takes in what is new of a file; answers also what stands behind its last whole line, in bytes.
-    fn refresh(path: &Path, known: &mut Known) -> Result<u64, StoreError> {
+    fn refresh(path: &Path, known: &mut Known, seals: &mut Seals) -> Result<u64, StoreError> {
         let Some(file) = disk::open(path)? else {
             *known = Known::default();
             return Ok(0);
@@ -107,7 +116,10 @@ impl FileMailboxes {
             let mailbox = Arc::make_mut(&mut known.mailbox);
             for line in new[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 match Event::parse(line) {
-                    Ok(event) => mailbox.apply(&event),
+                    Ok(mut event) => {
+                        seals.check(&mut event);
+                        mailbox.apply(&event);
+                    }
                     // Somebody wrote it by hand, or another version did: it stays where it is.
                     Err(error) => log::warn!("{}: a line is no message: {error}", path.display()),
                 }
@@ -119,7 +131,7 @@ impl FileMailboxes {
     }
 
     /// Puts a large file aside, and goes on in a new one with what is still of use.
-    fn turn_over(&self, name: &str, path: &Path, known: &mut Known) -> Result<(), StoreError> {
+    fn turn_over(&self, name: &str, path: &Path, known: &mut Known, seals: &mut Seals) -> Result<(), StoreError> {
         let Some(file) = disk::open(path)? else { return Ok(()) };
         let all = read(&file, 0, known.offset).map_err(failed("read", path))?;
         let open: Vec<u64> = known.mailbox.open().map(|letter| letter.number).collect();
@@ -138,7 +150,7 @@ impl FileMailboxes {
         named::write(&aside, &all, Durable::Yes).map_err(failed("write", &aside))?;
         files::write_atomic(self.layout.root(), path, &kept, Durable::Yes)?;
         *known = Known::default();
-        Self::refresh(path, known)?;
+        Self::refresh(path, known, seals)?;
         Ok(())
     }
 }
@@ -167,9 +179,9 @@ impl Mailboxes for FileMailboxes {
 
     fn read(&self, name: &str) -> Result<Arc<Mailbox>, StoreError> {
         let path = self.path(name)?;
-        let mut all = self.known();
-        let known = all.entry(name.into()).or_default();
-        Self::refresh(&path, known)?;
+        let All { boxes, seals } = &mut *self.known();
+        let known = boxes.entry(name.into()).or_default();
+        Self::refresh(&path, known, seals)?;
         Ok(Arc::clone(&known.mailbox))
     }
 
@@ -181,9 +193,9 @@ impl Mailboxes for FileMailboxes {
         let at = self.layout.locks().join(format!(".mail-{name}.lock"));
         let now = Instant::now();
         let _lock = lock::queue_lock(&at, now + self.lock_wait, now)?;
-        let mut all = self.known();
-        let known = all.entry(name.into()).or_default();
-        let torn = Self::refresh(&path, known)?;
+        let All { boxes, seals } = &mut *self.known();
+        let known = boxes.entry(name.into()).or_default();
+        let torn = Self::refresh(&path, known, seals)?;
         let drafts = decide(&known.mailbox);
         if drafts.is_empty() {
             return Ok(Vec::new());
@@ -195,7 +207,9 @@ impl Mailboxes for FileMailboxes {
         }
         let time = Utc::now();
         let numbered = (known.mailbox.seq + 1..).zip(drafts);
-        let events: Vec<Event> = numbered.map(|(seq, draft)| Event::number(draft, seq, time, &self.source)).collect();
+        let mut events: Vec<Event> =
+            numbered.map(|(seq, draft)| Event::number(draft, seq, time, &self.source)).collect();
+        events.iter_mut().for_each(|event| seals.seal(event));
         let mut text = Vec::new();
         for event in &events {
             serde_json::to_writer(&mut text, event).expect("an event is JSON");
@@ -214,7 +228,7 @@ impl Mailboxes for FileMailboxes {
         known.offset += text.len() as u64;
         known.stamp = disk::stamp(&path)?;
         if known.offset > LARGE {
-            self.turn_over(name, &path, known)?;
+            self.turn_over(name, &path, known, seals)?;
         }
         Ok(events)
     }

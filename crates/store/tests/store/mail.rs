@@ -52,7 +52,8 @@ impl Mailboxes for Memory {
 
 fn files(root: &Path) -> Box<dyn Mailboxes> {
     fs::create_dir_all(root.join(".oodatcaa")).expect("made");
-    open_mail(root, &Layout::new(root), Duration::from_secs(20)).expect("opened")
+    open_mail(root, &Layout::new(root).kept_in(root.join("state/projects/id")), Duration::from_secs(20))
+        .expect("opened")
 }
 
 /// Does something with each of the stores.
@@ -192,6 +193,23 @@ fn a_file_that_grew_large_is_put_aside_and_what_waits_goes_on() {
     assert!(fs::metadata(&path).unwrap().len() < largest / 4);
     let next = boxes.change("builder", &mut letter("next")).unwrap();
     assert_eq!(next[0].seq, after.seq + 1, "numbers go on");
+}
+
+#[test]
+fn a_message_that_a_clone_brings_speaks_for_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let boxes = files(dir.path());
+    boxes.change("builder", &mut letter("mine")).unwrap();
+    let path = dir.path().join(".oodatcaa/messages/builder.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    // Another user's, with another key; one that was changed; one without a seal.
+    let other = tempfile::tempdir().unwrap();
+    files(other.path()).change("builder", &mut letter("theirs")).unwrap();
+    let theirs = fs::read_to_string(other.path().join(".oodatcaa/messages/builder.jsonl")).unwrap();
+    let changed = text.replace("mine", "changed");
+    let bare = text.replace("\"seal\"", "\"seals\"");
+    fs::write(&path, [text.as_str(), &theirs, &changed, &bare].concat()).unwrap();
+    assert_eq!(take(&*files(dir.path()), "builder", 1), ["mine"]);
 }
 
 #[test]
