@@ -322,14 +322,17 @@ impl Journal {
         }
         let from = self.marks.iter().rev().find(|(seq, _)| *seq <= after).map_or(0, |(_, end)| *end);
         let Some(file) = disk::open(&self.path)? else { return Ok(()) };
-        let mut before = 0;
+        let (mut before, seals) = (0, &mut self.seals);
         let read = scan::lines(&file, from, self.offset, &mut |piece| {
             let Piece::Lines(lines) = piece else { return };
             for line in lines.split_inclusive(|&byte| byte == b'\n') {
                 let event = Event::parse(line).ok();
-                if let Some(event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
+                if let Some(mut event) = event.filter(|event| from > 0 || is_plausible(event.seq, before)) {
                     before = before.max(event.seq);
-                    Some(event).filter(|event| event.seq > after).into_iter().for_each(&mut *take);
+                    if event.seq > after {
+                        seals.check(&mut event);
+                        take(event);
+                    }
                 }
             }
         });

@@ -2,9 +2,10 @@
 
 use std::{fs, io::Write};
 
-use oodatcaa_core::{ChangeSet, Status, external_edits};
+use oodatcaa_core::{ChangeSet, Data, EventDraft, Status, event::Actor, external_edits};
+use oodatcaa_store::LOCK_WAIT;
 
-use super::{Project, QUEUE, claim, id, kinds, moved, nothing, settle};
+use super::{Project, QUEUE, claim, id, kinds, moved, nothing, open, settle};
 
 #[test]
 fn a_line_that_was_not_finished_is_cut_and_told() {
@@ -24,6 +25,21 @@ fn a_line_that_was_not_finished_is_cut_and_told() {
         let lines = project.journal().lines().map(serde_json::from_str::<serde_json::Value>).all(|line| line.is_ok());
         assert!(lines, "{}", project.journal());
     }
+}
+
+#[test]
+fn an_event_read_again_counts_as_this_users_by_its_seal_only() {
+    let (project, state) = (Project::new(), tempfile::tempdir().expect("a directory"));
+    let open = || open(&project.layout().kept_in(state.path().join("projects/p")), None, LOCK_WAIT).expect("opened");
+    let sent = || EventDraft::new(Data::MessageSent(Default::default()), Actor::Human("me@tty".into()));
+    let mut changes = ChangeSet::none();
+    changes.event(sent());
+    open().transact(&mut |_| changes.clone()).expect("committed");
+    let ours = project.journal();
+    fs::write(project.layout().journal(), format!("{ours}{}", ours.replace("me@tty", "who@tty"))).expect("written");
+    let events = open().events(0).expect("read");
+    let sent = events.iter().filter(|event| matches!(event.data(), Data::MessageSent(_)));
+    assert_eq!(sent.map(|event| event.sealed).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
