@@ -4,7 +4,7 @@
 set -eu
 # command:package, what cannot be done without first
 needed='git:git jq:jq'
-useful='strace:strace unshare:util-linux setpriv:util-linux nsenter:util-linux systemctl:systemd systemd-analyze:systemd journalctl:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mount:mount faketime:faketime tmux:tmux bindfs:bindfs bwrap:bubblewrap'
+useful='strace:strace unshare:util-linux setpriv:util-linux nsenter:util-linux systemctl:systemd systemd-analyze:systemd journalctl:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mount:mount faketime:faketime tmux:tmux bindfs:bindfs bwrap:bubblewrap podman:podman runc:runc'
 
 missing() {
     for pair in $1; do

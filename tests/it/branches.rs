@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::support::{Project, git};
 
 mod conflicts;
+mod container;
 mod environment;
 mod evidence;
 mod fetch;

@@ -15,6 +15,7 @@ pub fn assignment(rule: &RoleRule, project: &Path, run_dir: &Path) -> Assignment
         lease: Lease::new(&owner, rule, &id, Token(1), &Now::new(chrono::Utc::now(), Duration::ZERO)),
         project: project.into(),
         workspace: project.into(),
+        own_git: None,
         run_dir: run_dir.into(),
         resume: None,
         home: None,

@@ -66,6 +66,8 @@ pub struct Assignment {
     pub project: PathBuf,
     /// The agent's working directory; the project's root where there are no worktrees.
     pub workspace: PathBuf,
+    /// The agent's own git repository, where it has one in the place of the project's.
+    pub own_git: Option<PathBuf>,
     /// The attempt's directory.
     pub run_dir: PathBuf,
     /// The program's own session that this attempt goes on with.
@@ -83,6 +85,11 @@ impl Assignment {
     /// Returns where the rendered prompt stands.
     pub fn prompt_file(&self) -> PathBuf {
         self.run_dir.join("prompt.md")
+    }
+
+    /// Returns the git directory that the agent commits to.
+    pub fn git_dir(&self) -> PathBuf {
+        self.own_git.clone().unwrap_or_else(|| self.project.join(".git"))
     }
 
     /// Returns the one directory below the attempt's own that is the agent's: it may write there, and what stands there

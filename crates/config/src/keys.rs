@@ -421,8 +421,8 @@ section! {
         /// Further arguments; with an adapter.
         args: Vec<String>, List(Form::Any), Ignored = [];
         /// Program and arguments, never run through a shell. `{prompt_file}` `{task_id}` `{role}` `{run_dir}`
-        /// `{out_dir}` `{result_file}` `{workspace}` `{project}` `{attempt}` are replaced, as whole or as part of an
-        /// argument.
+        /// `{out_dir}` `{result_file}` `{workspace}` `{git_dir}` `{project}` `{attempt}` are replaced, as whole or as part of
+        /// an argument.
         argv: Vec<String>, Program, Ignored like ["my-agent", "--task", "{task_id}"];
         /// The channel for its prompt: `stdin`, or `file` with `{prompt_file}` in `argv`.
         prompt: PromptVia, Choice(PromptVia::WORDS), Ignored = "stdin";

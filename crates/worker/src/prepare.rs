@@ -67,7 +67,7 @@ impl Prepared {
         let baseline = commit.zip(MergeDirs::of(&workspace)).map(|(commit, dirs)| Baseline { commit, dirs, target });
         // Last: from here on until it is taken in, only the agent's git works in the worktree.
         if has_agent {
-            run.own_git = run.beside(|| workspace.hand_out(layout, config)).map_err(wrong)?;
+            run.assignment.own_git = run.beside(|| workspace.hand_out(layout, config)).map_err(wrong)?;
         }
         Ok(Self { workspace: Some(workspace), baseline, saved })
     }

@@ -79,8 +79,6 @@ pub(crate) struct Run {
     pub(crate) prefix: PathBuf,
     /// The project's own git directory.
     pub(crate) git: Option<PathBuf>,
-    /// The agent's own repository, while it has one.
-    pub(crate) own_git: Option<PathBuf>,
 }
 
 impl Run {
@@ -98,6 +96,7 @@ impl Run {
             rule: shared.setup.rule.clone(),
             project: layout.root().to_owned(),
             workspace: layout.root().to_owned(),
+            own_git: None,
             resume: None,
             home: None,
             confined: false,
@@ -119,7 +118,6 @@ impl Run {
             slot: None,
             prefix: PathBuf::new(),
             git: None,
-            own_git: None,
         }
     }
 

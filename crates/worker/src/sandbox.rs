@@ -61,7 +61,7 @@ impl Confined {
     fn place(run: &Run, program: Program, dir: &Path) -> Place {
         Place {
             program,
-            own_git: run.own_git.clone(),
+            own_git: run.assignment.own_git.clone(),
             run_dir: Some(run.assignment.run_dir.clone()),
             slot: run.slot.as_ref().map(|(slot, _)| slot.clone()),
             private: Private::of(dir),
