@@ -119,8 +119,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Done {
     if let (Err(failure), Ok(reading)) = (&played, &reading) {
         play.explain(failure, &reading.snapshot, &config);
     }
-    played?;
+    // What is left running is worse than what went wrong.
     stopped?;
+    played?;
     let reading = reading?;
     play.end(&reading.snapshot)?;
     let scratch = scratch(&layout);

@@ -232,22 +232,69 @@ pub(super) fn let_go(layout: &Layout, roles: &[Role]) -> Result<Vec<String>, Fle
     Ok(ask(layout, Verb::Want { roles: want })?.map(stopping).unwrap_or_default())
 }
 
-/// Waits until a supervisor that keeps nobody any more is gone.
-pub(super) fn wait_for_the_last(layout: &Layout) -> Result<(), FleetError> {
-    let deadline = Instant::now() + LEAVING;
-    while Instant::now() < deadline {
+/// Waits until the supervisor has let go of the workers of these roles, which have until then to leave, and until it is
+/// gone itself where it keeps nobody else.
+pub(super) fn wait_for_the_last(layout: &Layout, roles: &[Role], until: Instant) -> Result<(), FleetError> {
+    let deadline = until.max(Instant::now()) + LEAVING;
+    while matches!(pidfile::inspect(layout, NAME)?, Found::Running(_) | Found::Starting) && Instant::now() < deadline {
         let kept = match workers(layout) {
             Ok(kept) => kept,
             // It leaves while it is asked.
             Err(FleetError::Io { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        if kept.iter().any(|worker| worker.state != "stopped")
-            || !matches!(pidfile::inspect(layout, NAME)?, Found::Running(_) | Found::Starting)
-        {
+        // It may hear of a worker's end later than we do.
+        let of_these = |worker: &Worker| roles.iter().any(|role| role.as_str() == worker.role);
+        let (these, others): (Vec<Worker>, Vec<Worker>) =
+            kept.into_iter().filter(|worker| worker.state != "stopped").partition(of_these);
+        if these.is_empty() && !others.is_empty() {
             return Ok(());
         }
         thread::sleep(POLL);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use oodatcaa_core::control;
+    use oodatcaa_sys::socket::Call;
+    use pidfile::PidFile;
+
+    /// A supervisor that says these states of its builder, one after the other, and leaves with the last of them.
+    fn supervisor(layout: &Layout, says: &'static [&'static str], others: Vec<Worker>) -> socket::Served {
+        let held = Mutex::new((PidFile::hold(layout, NAME).ok(), says.iter()));
+        let hear = move |call: Call| {
+            let mut held = held.lock().expect("one thread");
+            let state = held.1.next().unwrap_or(&"stopped");
+            let builder =
+                Worker { name: "builder".into(), role: "builder".into(), state: (*state).into(), ..Worker::default() };
+            let status = Status { workers: [vec![builder], others.clone()].concat(), ..Status::default() };
+            let line = control::answer(&call.line, |_| Reply { status: Some(status), ..Reply::done() });
+            if held.1.as_slice().is_empty() && others.is_empty() {
+                held.0 = None;
+            }
+            call.answer(line);
+        };
+        socket::serve(layout.root(), &layout.socket(NAME), hear).expect("served")
+    }
+
+    #[test]
+    fn a_stop_waits_for_a_supervisor_that_has_not_heard_yet_of_its_last_workers_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::new(dir.path());
+        let served = supervisor(&layout, &["stopping", "stopping", "stopped"], Vec::new());
+        wait_for_the_last(&layout, &[Role::BUILDER], Instant::now()).expect("asked");
+        assert_eq!(pidfile::inspect(&layout, NAME).expect("looked"), Found::Absent);
+        drop(served);
+        // One that keeps others stays.
+        let other =
+            Worker { name: "tester".into(), role: "tester".into(), state: "running".into(), ..Worker::default() };
+        let _served = supervisor(&layout, &["stopping", "stopped"], vec![other]);
+        wait_for_the_last(&layout, &[Role::BUILDER], Instant::now()).expect("asked");
+        assert!(matches!(pidfile::inspect(&layout, NAME).expect("looked"), Found::Running(_)));
+    }
 }

@@ -67,6 +67,8 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
         }
         asked => asked?,
     };
+    let early: Vec<String> =
+        asked.iter().filter(|name| found.iter().all(|(_, known, ..)| known != *name)).cloned().collect();
     for (role, name, state, handle) in found {
         match state {
             pidfile::State::Absent => continue,
@@ -105,7 +107,16 @@ pub(super) fn stop(layout: &Layout, roles: &[Role], deadline: Instant, say: Say<
         };
         say(&Report { name, what });
     }
-    kept::wait_for_the_last(layout)?;
+    kept::wait_for_the_last(layout, roles, deadline)?;
+    // Those that were asked to leave before they had a pid file.
+    for name in early {
+        handled.extend(roles.iter().find(|role| role.as_str() == pidfile::role_of(&name)).cloned());
+        let what = match pidfile::clean(layout, &name)? {
+            true => Happened::Stopped { killed: false },
+            false => Happened::failed("it has not left in time", Vec::new()),
+        };
+        say(&Report { name, what });
+    }
     Ok(handled)
 }
 
