@@ -183,9 +183,24 @@ fn storm_at_full_size() {
 #[test]
 fn workers_that_wake_together_keep_to_the_limit() {
     let mut project = project("sleep 0.02", 14, 1);
+    let tasks = project.json()["tasks"].take();
+    project.replace_queue(json!([]));
     for n in 0..6 {
-        project.start("builder", &["--owner", &format!("w{n}"), "--slots", "1"]);
+        project.start_ready("builder", &["--owner", &format!("w{n}"), "--slots", "1"]);
     }
+    // All have looked and counted nothing when the first of them gets the lock.
+    let lock = fs::File::open(project.path(".locks/queue.lock")).expect("a lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    let naps = |n: usize| -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", project.pid(n))).expect("it lives");
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
+        count.trim().parse().expect("a number")
+    };
+    let before: Vec<u64> = (0..6).map(naps).collect();
+    project.replace_queue(tasks);
+    // Who is idle sleeps once; who waits for the lock naps between its tries.
+    eventually("all wait for the lock", || (0..6).all(|n| naps(n) > before[n] + 9).then_some(()));
+    drop(lock);
     eventually("everything is done", || (finished(&project) == 14).then_some(()));
     project.signal_all(Signal::TERM);
     let proved = checker::check(&project.events(), &project.json()).unwrap_or_else(|wrong| panic!("{wrong}"));
