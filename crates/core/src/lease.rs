@@ -356,6 +356,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_lease_of_a_script_is_written_as_scripts_read_it_with_the_time_of_its_last_beat() {
+        let lease = ForeignLease {
+            task_id: crate::tests::id("T1"),
+            owner: "me".into(),
+            role: Some(Role::BUILDER),
+            token: Some(Token(3)),
+            until: Some(now_at(600).wall),
+            started_at: Some(now_at(0).wall),
+            ttl: Some(Duration::from_secs(500)),
+        };
+        let (started, beaten) = (stamp(now_at(0).wall), stamp(now_at(100).wall));
+        let expected = json!({"task_id": "T1", "role": "builder", "owner": "me", "token": 3,
+            "started_at": started, "ttl_seconds": 500, "heartbeat_at": beaten});
+        assert_eq!(lease.json(), expected);
+    }
+
     fn held(holder: Holder) -> LeaseState {
         LeaseState { record: LeaseRecord::Ours(lease("T1", &Role::BUILDER, 3)), holder }
     }

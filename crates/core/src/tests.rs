@@ -41,6 +41,13 @@ pub(crate) fn claimant(role: &Role) -> Claimant {
     }
 }
 
+/// The shipped workflow, in which one role's row is another.
+pub(crate) fn with_rule(role: &Role, change: impl Fn(RoleRule) -> RoleRule) -> Workflow {
+    let shipped = Workflow::shipped();
+    let row = |rule: &RoleRule| if rule.role == *role { change(rule.clone()) } else { rule.clone() };
+    Workflow::new(shipped.rules().iter().map(row).collect()).expect("a workflow")
+}
+
 pub(crate) fn with_limit(mut snapshot: Snapshot, role: &Role, limit: u32) -> Snapshot {
     Arc::make_mut(&mut snapshot.queue).wip_limits.insert(role.to_string(), limit);
     snapshot

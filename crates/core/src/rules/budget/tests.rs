@@ -12,7 +12,7 @@ use crate::{
     outcome::Retry,
     policy::Policy,
     settle,
-    tests::{claimant, id, now_at, snapshot, task, with_limit},
+    tests::{claimant, id, now_at, snapshot, task, with_limit, with_rule},
 };
 
 fn flow(budgets: Budgets) -> Workflow {
@@ -62,6 +62,25 @@ fn open(now: &Snapshot) -> Vec<String> {
 fn approve(now: &mut Snapshot, flow: &Workflow, id: &str) {
     let changes = resolve(now, flow, id, Word::Approve, &Actor::Human("me".into())).expect("approved");
     *now = now.after(&changes);
+}
+
+#[test]
+fn what_spends_nothing_is_held_by_no_budget() {
+    let all = Budgets { task: tokens(10), day: tokens(10), ..Budgets::default() };
+    let change = |rule: crate::RoleRule| crate::RoleRule {
+        duty: crate::Duty { agentless: true, ..rule.duty.clone() },
+        ..rule.clone()
+    };
+    let checks = with_rule(&Role::TESTER, change).under(Policy { budgets: all, ..Policy::default() });
+    let mut now = snapshot(vec![task("T", Status::READY)]);
+    let done = Outcome::Done { summary: "did it".into(), tasks: Vec::new() };
+    run_to(&mut now, &checks, &used(11), &done).expect("a claim");
+    let me = |flow: &Workflow| {
+        let rule = flow.rule(&Role::TESTER).expect("there").clone();
+        claim::decide(&now, flow, &claim::Claimant { rule, ..claimant(&Role::TESTER) })
+    };
+    assert!(me(&checks).is_ok(), "its gates cost nothing");
+    assert!(me(&flow(all)).is_err(), "an agent would");
 }
 
 #[test]

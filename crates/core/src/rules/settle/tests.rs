@@ -5,7 +5,7 @@ use crate::{
     Holder, Kind, LeaseRecord, LeaseState, Now, Role, Task, Token,
     claim::{self},
     policy::Policy,
-    tests::{claimant, id, now_at, snapshot, task},
+    tests::{claimant, id, now_at, snapshot, task, with_rule},
 };
 use std::sync::Arc;
 
@@ -52,6 +52,54 @@ fn success_moves_a_task_to_the_next_stage_and_lets_go() {
         assert_eq!(only(&after).lease, QueueLease::None);
         assert!(after.leases.is_empty());
     }
+}
+
+#[test]
+fn a_success_mends_what_another_role_sent_back_and_nothing_else() {
+    let adapted = |flow: &Workflow, role: &Role, reason: Option<&str>| {
+        let rule = flow.rule(role).expect("there").clone();
+        let before = snapshot(vec![Task { blocked_reason: reason.map(String::from), ..task("A", rule.takes.clone()) }]);
+        let me = claim::Claimant { rule, ..claimant(&Role::BUILDER) };
+        let (changes, lease) = claim::decide(&before, flow, &me).expect("a claim");
+        let after = before.after(&changes);
+        let changes = decide(&after, flow, &lease, &done(), &Retry::default(), &Ended::default());
+        let ended = changes.events.iter().find_map(|event| match &event.data {
+            Data::AttemptFinished(ended) => Some(ended.adapted),
+            _ => None,
+        });
+        ended.expect("it ended")
+    };
+    // Who does nothing else, and who builds as well: the reason tells whether it came back.
+    assert!(adapted(&flow(), &Role::REFINER, None));
+    assert!(!adapted(&flow(), &Role::BUILDER, Some("red")), "nobody sends anything back to it");
+    let change = |rule: crate::RoleRule| crate::RoleRule { failed: Status::READY, ..rule };
+    let both = with_rule(&Role::TESTER, change);
+    assert!(adapted(&both, &Role::BUILDER, Some("red")));
+    assert!(!adapted(&both, &Role::BUILDER, None));
+}
+
+#[test]
+fn a_red_gate_is_charged_and_tried_again_where_an_agent_works() {
+    let (before, lease) = claimed(task("A", Status::READY), &Role::BUILDER);
+    let red = Outcome::failed(crate::Class::GateFailed, "the gate `lint` ended with exit status 1");
+    let after = settled(&before, &lease, &red);
+    assert_eq!((&only(&after).status, only(&after).attempts), (&Status::READY, 1));
+}
+
+#[test]
+fn another_failure_than_a_red_gate_is_tried_again_also_without_an_agent() {
+    let change = |rule: crate::RoleRule| crate::RoleRule {
+        duty: crate::Duty { agentless: true, ..rule.duty.clone() },
+        ..rule.clone()
+    };
+    let flow = with_rule(&Role::TESTER, change);
+    let before = snapshot(vec![task("A", Status::AWAITING_TEST)]);
+    let me = claim::Claimant { rule: flow.rule(&Role::TESTER).expect("there").clone(), ..claimant(&Role::TESTER) };
+    let (changes, lease) = claim::decide(&before, &flow, &me).expect("a claim");
+    let before = before.after(&changes);
+    let failed = Outcome::failed(crate::Class::AgentFailed, "it left no file");
+    let after = before.after(&decide(&before, &flow, &lease, &failed, &Retry::default(), &Ended::default()));
+    assert_eq!(only(&after).status, Status::AWAITING_TEST);
 }
 
 #[test]
