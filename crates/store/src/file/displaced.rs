@@ -34,9 +34,12 @@ use oodatcaa_sys::files;
 /// The times at which a displaced file is looked at again; after the last of them it is let go.
 const LOOKS: [u64; 9] = [3, 15, 40, 100, 250, 500, 1_000, 2_000, 4_000];
 
-/// The time for which an edit that was taken in is looked after: a program that had read the queue just before and
-/// writes it just after removes the edit again.
+/// An edit that was taken in is looked after until it has stayed for so long: a program that had read the queue just
+/// before and writes it just after removes the edit again.
 const AGAIN: Duration = Duration::from_millis(400);
+
+/// The longest that it is looked after; who takes it out for longer than that wants it gone.
+const LONG_ENOUGH: Duration = Duration::from_secs(30);
 
 /// The time between two looks at it meanwhile.
 const OFTEN: Duration = Duration::from_millis(50);
@@ -64,11 +67,20 @@ pub(super) struct Displaced {
     base: String,
     /// Its writer may have read the queue before it held the base.
     may_be_old: bool,
-    /// The content taken in from it, and the time when that began.
-    taken: Option<(String, Instant)>,
+    /// What was taken in from it, while that is looked after.
+    taken: Option<Taken>,
     since: Instant,
     looks: usize,
     looked: Instant,
+    /// What it holds could not be taken in at the last look.
+    failed: bool,
+}
+
+/// The times at which an edit was taken in.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    first: Instant,
+    last: Instant,
 }
 
 impl Displaced {
@@ -86,7 +98,8 @@ impl Displaced {
     }
 
     fn of(source: Source, base: String) -> Self {
-        Self { source, base, may_be_old: false, taken: None, since: Instant::now(), looks: 0, looked: Instant::now() }
+        let now = Instant::now();
+        Self { source, base, may_be_old: false, taken: None, since: now, looks: 0, looked: now, failed: false }
     }
 
     /// Returns how many bytes of it are remembered.
@@ -96,7 +109,7 @@ impl Displaced {
     }
 
     fn due(&self) -> Option<Instant> {
-        if self.is_watched() {
+        if self.is_watched() || self.failed {
             return Some(self.looked + OFTEN);
         }
         Some(self.since + Duration::from_millis(*LOOKS.get(self.looks)?))
@@ -104,7 +117,20 @@ impl Displaced {
 
     /// Tells whether what was taken in of it may still be put back by somebody.
     fn is_watched(&self) -> bool {
-        self.taken.as_ref().is_some_and(|(_, since)| since.elapsed() <= AGAIN)
+        self.taken.is_some()
+    }
+
+    /// Notes that the queue holds its edit, which had to be put there or not.
+    fn is_in(&mut self, is_put: bool, theirs: &str) {
+        let now = Instant::now();
+        let Taken { first, last } = self.taken.unwrap_or(Taken { first: now, last: now });
+        // By what a look has found, not by the clock alone: looks come late where there is much to take in.
+        let stays = !is_put && now - last > AGAIN;
+        self.taken =
+            (!stays && now - first < LONG_ENOUGH).then_some(Taken { first, last: if is_put { now } else { last } });
+        if self.taken.is_none() {
+            theirs.clone_into(&mut self.base);
+        }
     }
 
     /// Reads what it holds now, if that is something else than before.
@@ -201,12 +227,14 @@ fn look_after(layout: &Layout, told: &Receiver<Option<Displaced>>) {
                 return true;
             }
             displaced.looked = Instant::now();
-            displaced.looks += usize::from(!displaced.is_watched());
+            displaced.looks += usize::from(!displaced.is_watched() && !displaced.failed);
+            displaced.failed = false;
             let last = displaced.due().is_none();
             if let Err(error) = take_in(layout, displaced, last, &mut more) {
                 log::warn!("an edit made in place has not been merged yet: {error}");
+                displaced.failed = displaced.since.elapsed() < LONG_ENOUGH;
             }
-            !last || displaced.is_watched()
+            !last || displaced.is_watched() || displaced.failed
         });
         all.extend(more);
         // Somebody who writes without pause must not fill our memory with what they displaced.
@@ -223,10 +251,10 @@ fn take_in(
     last: bool,
     more: &mut Vec<Displaced>,
 ) -> Result<(), Box<dyn Error>> {
-    if let Some((theirs, _)) = displaced.taken.take_if(|(_, since)| since.elapsed() > AGAIN) {
-        displaced.base = theirs;
-    }
-    let Some(bytes) = displaced.written()? else { return Ok(()) };
+    let Some(bytes) = displaced.written()? else {
+        displaced.taken = None;
+        return Ok(());
+    };
     let path = layout.queue();
     let theirs = match Document::from_bytes(&path, bytes.clone()) {
         Ok(theirs) => theirs,
@@ -247,11 +275,11 @@ fn take_in(
     // A store of its own: this thread may outlive the one that displaced the file, and takes no lease.
     let store = FileStore::open(layout, None)?;
     let newer = displaced.may_be_old.then(|| without_what_is_old(&displaced.base, theirs.text())).transpose()?;
-    if store.merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)? {
+    let is_put = store.merge(&displaced.base, newer.as_deref().unwrap_or(theirs.text()), more)?;
+    if is_put {
         log::info!("{}: merged an edit that was made in place while the file was being replaced", path.display());
     }
-    let since = displaced.taken.take().map_or_else(Instant::now, |(_, since)| since);
-    displaced.taken = Some((theirs.text().to_owned(), since));
+    displaced.is_in(is_put, theirs.text());
     Ok(())
 }
 
@@ -297,5 +325,34 @@ impl FileStore {
             Put::Done(file) => (true, file.map(|file| Displaced::new(file, old.to_owned())).into_iter().collect()),
             Put::Refused(moment) => (false, moment.map_or_else(Vec::new, |moment| Displaced::in_a(moment, old, new))),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_is_looked_after_until_a_look_has_found_that_it_stays_however_late_that_comes() {
+        let mut displaced = Displaced::of(Source::Text(b"theirs".to_vec()), "base".into());
+        let late = |displaced: &mut Displaced, age: Duration| {
+            let taken = displaced.taken.as_mut().expect("it is looked after");
+            (taken.first, taken.last) = (taken.first - age, taken.last - age);
+        };
+        displaced.is_in(true, "theirs");
+        displaced.is_in(false, "theirs");
+        assert!(displaced.is_watched(), "who had read the queue before may still write");
+        // The next look comes late, and finds that somebody has taken it out.
+        late(&mut displaced, 3 * AGAIN);
+        displaced.is_in(true, "theirs");
+        assert!(displaced.is_watched() && displaced.base == "base");
+        late(&mut displaced, 3 * AGAIN);
+        displaced.is_in(false, "theirs");
+        assert!(!displaced.is_watched() && displaced.base == "theirs", "it has stayed");
+        // Who takes it out again and again wants it gone.
+        displaced.is_in(true, "theirs");
+        late(&mut displaced, LONG_ENOUGH);
+        displaced.is_in(true, "theirs");
+        assert!(!displaced.is_watched());
     }
 }
