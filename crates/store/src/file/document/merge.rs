@@ -23,8 +23,9 @@ pub(crate) fn merged(base: &str, theirs: &str, current: &str) -> serde_json::Res
     Ok(style.map(|style| style.value(&merged, style.outer()) + end))
 }
 
-/// Returns what somebody changed, without what their copy of the queue was too old to have: entries of ours that it lacks, and
-/// our members of entries that bear another stamp than the base's. That they lack it is no edit.
+/// Returns what somebody changed, without what their copy of the queue was too old to have: entries of ours and members of
+/// anybody's that it lacks, and our members of entries that bear another stamp than the base's. That they lack it is no
+/// edit.
 pub(crate) fn without_what_is_old(base: &str, theirs: &str) -> serde_json::Result<String> {
     let value = |text: &str| serde_json::from_str::<Value>(body(text));
     let (base, mut theirs) = (value(base)?, value(theirs)?);
@@ -46,7 +47,11 @@ fn bring_up(base: &Value, theirs: &mut Value) {
                 }
             }
             for (key, value) in base {
-                theirs.get_mut(key).into_iter().for_each(|there| bring_up(value, there));
+                match theirs.get_mut(key) {
+                    Some(there) => bring_up(value, there),
+                    // Another's edit that was taken in meanwhile, for one.
+                    None => drop(theirs.insert(key.clone(), value.clone())),
+                }
             }
         }
         (Value::Array(base), Value::Array(theirs)) if are_tasks(base) && are_tasks(theirs) => {
@@ -139,14 +144,14 @@ mod tests {
 
     #[test]
     fn what_a_copy_was_too_old_to_have_is_no_edit_of_its_writer() {
-        let base = r#"{"tasks":[{"id":"A","status":"in_progress","lease":"w#1","n":1,"updated_at":"2"},{"id":"B"},{"id":"C","status":"ready","updated_at":"1"}]}"#;
+        let base = r#"{"other":true,"tasks":[{"id":"A","status":"in_progress","lease":"w#1","n":1,"updated_at":"2"},{"id":"B"},{"id":"C","status":"ready","updated_at":"1"}]}"#;
         let theirs = r#"{"mine":1,"tasks":[{"id":"A","status":"ready","n":2},{"id":"C","status":"cancelled","updated_at":"1"}]}"#;
         let theirs = without_what_is_old(base, theirs).expect("JSON");
         let value: Value =
             serde_json::from_str(&merged(base, &theirs, base).expect("JSON").expect("a change")).expect("JSON");
         assert_eq!(
             value,
-            serde_json::json!({"mine": 1, "tasks": [
+            serde_json::json!({"other": true, "mine": 1, "tasks": [
                 {"id": "A", "status": "in_progress", "lease": "w#1", "n": 2, "updated_at": "2"},
                 {"id": "B"},
                 {"id": "C", "status": "cancelled", "updated_at": "1"},
