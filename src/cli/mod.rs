@@ -212,7 +212,8 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
         &["status"],
         &["start", "stop", "restart", "run", "scale", "pause", "resume", "drain", "install", "uninstall"],
     ),
-    ("msg", &["list", "status"], &["send", "read", "recall"]),
+    // What an agent sends, its worker sends for it.
+    ("msg", &["list", "status", "send"], &["read", "recall"]),
     ("run", &["list", "show", "diff"], &["stop"]),
     // An agent's own task is held for it: what it may not take says so itself.
     ("lease", &["list", "acquire", "beat"], &["release", "lock", "unlock"]),

@@ -7,6 +7,7 @@ use super::{
     fail::{Done, exit},
     ui::{Item, Tone},
 };
+use oodatcaa_agent::result::{Mail, Urgency};
 use oodatcaa_core::{
     event::Actor,
     mail::{self, ALL, Draft, HUMAN},
@@ -139,6 +140,9 @@ fn tone(message: &MessageView) -> Tone {
 
 fn send(ctx: &Context, args: &Send) -> Done {
     let actor = ctx.project.actor();
+    if let Actor::Outside = actor {
+        return leave(ctx, args);
+    }
     let task = match &args.task {
         Some(id) => Some(oodatcaa_ops::find_task(&ctx.read()?.snapshot.queue, id)?.id.clone()),
         None => None,
@@ -169,6 +173,24 @@ fn send(ctx: &Context, args: &Send) -> Done {
     if args.to != HUMAN && args.to != ALL {
         ctx.ui.say(&format!("how far it has come: agentctl msg status {}", names[0]));
     }
+    Ok(exit::OK)
+}
+
+/// Leaves a message of an agent's for its worker, who sends it as its role, about its task.
+fn leave(ctx: &Context, args: &Send) -> Done {
+    if args.task.is_some() || args.ttl.is_some() {
+        let message = "a message of an agent is about its own task, and has no end: leave out --task and --ttl";
+        return Err(Failure::new(ErrorKind::Usage, message));
+    }
+    let mail = Mail {
+        to: args.to.clone(),
+        text: args.text.join(" "),
+        priority: args.priority.map(Urgency::Number),
+        kind: args.kind.clone(),
+        thread: args.thread.clone(),
+    };
+    ctx.project.leave(&mail)?;
+    ctx.ui.say(&format!("your worker sends it to {} within a second", one_line(&args.to)));
     Ok(exit::OK)
 }
 

@@ -86,6 +86,9 @@ pub struct Answer {
     pub evidence: String,
 }
 
+/// The directory below an agent's own for messages that it sends while it works, one [`Mail`] in a file `*.json`.
+pub const MESSAGES: &str = "messages";
+
 /// Mail that the agent wants sent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]

@@ -38,6 +38,7 @@ impl Run {
     pub(crate) fn follow(&mut self, child: &Attempt, mut which: Child<'_>) -> Exit {
         loop {
             let start_due = self.started.as_ref().map_or_else(never, |start| at(start.due));
+            let mail_due = if matches!(which, Child::Agent(_)) { at(self.outgoing.due) } else { never() };
             let output_due = match &which {
                 Child::Agent(Some(watch)) => at(watch.due),
                 Child::Agent(None) | Child::Gate => never(),
@@ -60,6 +61,7 @@ impl Run {
                 recv(output_due) -> _ => if let Child::Agent(Some(watch)) = &mut which {
                     watch.look(self, child);
                 },
+                recv(mail_due) -> _ => self.send_mail(),
                 recv(at(child.due())) -> _ => if let Some(why) = child.look() {
                     let id = &self.assignment.task.id;
                     log::warn!(task = id.as_str(); "{id}: ending the attempt from outside: {why}");

@@ -31,6 +31,7 @@ mod merge;
 mod merge_batch;
 mod merge_queue;
 mod moved;
+mod outgoing;
 mod post;
 mod prepare;
 mod prompt;

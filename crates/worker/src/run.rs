@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, RecvError, at, never, select};
 
 use crate::{
     control::{Control, Why},
+    outgoing::Outgoing,
     setup::Shared,
 };
 use oodatcaa_agent::{self as agent, Assignment, record::Record};
@@ -79,6 +80,8 @@ pub(crate) struct Run {
     pub(crate) prefix: PathBuf,
     /// The project's own git directory.
     pub(crate) git: Option<PathBuf>,
+    /// The agent's messages.
+    pub(crate) outgoing: Outgoing,
 }
 
 impl Run {
@@ -118,6 +121,7 @@ impl Run {
             slot: None,
             prefix: PathBuf::new(),
             git: None,
+            outgoing: Outgoing::new(),
         }
     }
 

@@ -75,6 +75,7 @@ impl Running {
     /// Waits for the agent's end, and returns what it means.
     pub(crate) fn finish(mut self, run: &mut Run) -> Outcome {
         let exit = run.follow(&self.child, Child::Agent(self.watch.as_mut()));
+        run.send_mail();
         run.record.found.exit = Some(exit.clone());
         match self.sandbox.report(&exit) {
             Ok(report) => run.record.found.confined = report,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use crate::{merge::Landed, run::Run, setup::Shared};
-use oodatcaa_agent::result::Urgency;
 use oodatcaa_core::{
     ChangeSet, Data, EventDraft, Kind, Lease, Outcome, Snapshot, Status, TaskId, Token, Usage,
     event::payload::{Ended, Mail, Sandboxed, Texts},
@@ -47,8 +46,8 @@ impl Settlement {
             branch: run.assignment.task.branch.clone(),
             ..Ended::default()
         };
-        let mail = |what: &str, words: &String| {
-            let (from, what, text) = (Some("agent".into()), Some(what.into()), Some(words.clone()));
+        let decision = |words: &String| {
+            let (from, what, text) = (Some("agent".into()), Some("decision".into()), Some(words.clone()));
             let mail = Mail { from, what, text, ..Mail::default() };
             EventDraft::new(Data::MessageSent(mail), run.shared.actor()).lease(run.lease())
         };
@@ -57,23 +56,11 @@ impl Settlement {
             let applied = Sandboxed { guarantees, mechanism: Some(report.means.words()), ..Sandboxed::default() };
             EventDraft::new(Data::SandboxApplied(applied), run.shared.actor()).lease(run.lease())
         });
-        let decisions = run.record.found.decisions.iter().map(|words| mail("decision", words));
+        let decisions = run.record.found.decisions.iter().map(decision);
         let words = confined
             .into_iter()
             .chain(decisions)
-            .chain(run.record.found.mail.iter().map(|sent| {
-                let what = Mail {
-                    from: Some("agent".into()),
-                    what: Some("message".into()),
-                    to: Some(sent.to.clone()),
-                    text: Some(sent.text.clone()),
-                    kind: sent.kind.clone(),
-                    priority: sent.priority.as_ref().and_then(Urgency::number),
-                    thread: sent.thread.clone(),
-                    ..Mail::default()
-                };
-                EventDraft::new(Data::MessageSent(what), run.shared.actor()).lease(run.lease())
-            }))
+            .chain(run.record.found.mail.iter().map(|sent| run.message(sent)))
             .collect();
         Self { start: run.take_start(), lease: run.assignment.lease, outcome, report, words }
     }

@@ -1,9 +1,11 @@
 //! Messages, from a person or an agent into the prompt of a role.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{Said, agentctl};
-use crate::support::Project;
+use crate::support::{Project, eventually};
 
 /// The agent: the builder tells others what it has done.
 const TELLS: &str = r#"[ "$OODATCAA_ROLE" = builder ] || exit 0
@@ -89,6 +91,42 @@ fn what_an_agent_sends_reaches_each_receiver_once() {
     assert!(project.once("tester").status.success());
     assert!(prompt(&project, "A").contains("look at A first"));
     assert_eq!(texts("tester"), [""; 0]);
+}
+
+#[test]
+fn an_agent_sends_while_it_works_as_its_role_and_what_is_no_message_is_told() {
+    for confined in [false, true] {
+        let script = format!(
+            r#"[ "$OODATCAA_ROLE" = builder ] || exit 0
+               PATH={}:$PATH; out=$(dirname "$OODATCAA_RESULT_FILE")
+               agentctl msg send --to tester --kind note --priority 2 from within > "$out/said" 2>&1 || exit 1
+               agentctl msg send --to tastre x >> "$out/said" 2>&1 && exit 2
+               agentctl msg read >> "$out/said" 2>&1 && exit 3
+               echo nothing > "$out/messages/bad.json"
+               while ! test -e "$OODATCAA_PROJECT/go"; do sleep 0.05; done"#,
+            Path::new(env!("CARGO_BIN_EXE_agentctl")).parent().unwrap().display()
+        );
+        let project = Project::new(&script);
+        project.config("[roles.builder]\nchange = false\n");
+        ready(&project, &["A"]);
+        let mut project = if confined { project.confined() } else { project };
+        let worker = project.start("builder", &["--interval", "1s"]);
+        let sent = eventually("the message is there", || messages(&project, &["tester"]).pop());
+        assert_eq!(project.leases().len(), 1, "its attempt goes on");
+        assert_eq!(
+            (&sent["from"], &sent["text"], &sent["task"]),
+            (&json!("builder"), &json!("from within"), &json!("A"))
+        );
+        assert_eq!((&sent["kind"], &sent["priority"]), (&json!("note"), &json!(2)));
+        eventually("what is none is told", || project.log("builder", worker).contains("bad.json").then_some(()));
+        std::fs::write(project.path("go"), "").unwrap();
+        project.wait_for("A", "awaiting_test");
+        assert_eq!(messages(&project, &["--all"]).len(), 1);
+        let said = std::fs::read_to_string(project.path(".oodatcaa/runs/A/1/agent/said")).unwrap();
+        for words in ["your worker sends it to tester", "did you mean `tester`?", "only a human"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
 }
 
 #[test]
