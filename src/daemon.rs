@@ -248,6 +248,7 @@ fn find_project(named: Option<&Path>) -> Result<Layout, Failure> {
 
 fn setup(args: &Args, layout: Layout, loaded: &Loaded, role: &Role) -> Result<Setup, Failure> {
     let mut config = loaded.config.clone();
+    config.workflow = config.workflow.read_at(chrono::Utc::now());
     sandbox::confine_hooks(&mut config, &layout);
     let rule = config.workflow.rule(role).expect("a role of the table").clone();
     let how = config.roles.get(role).cloned().expect("every role of the table has its settings");

@@ -42,7 +42,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Look", &["status", "top", "report", "stats", "ls", "show", "why", "logs", "events"]),
     ("Decide", &["inbox", "approve", "reject", "answer"]),
     ("Work", &["add", "task", "run", "msg", "sprint", "lease", "worktree", "gc"]),
-    ("Workers", &["fleet", "role", "schedule", "agent", "sandbox"]),
+    ("Workers", &["fleet", "role", "schedule", "handoff", "agent", "sandbox"]),
     ("Files", &["queue", "config"]),
     ("About", &["completions", "man", "version", "help"]),
 ];

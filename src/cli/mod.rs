@@ -155,9 +155,12 @@ commands! {
     /// The agent programs: which are there, what describes them, do they keep it
     #[command(subcommand)]
     Agent(agent::Verb) => agent::run;
-    /// Tasks that come at a time: which there are, and when they come
+    /// What comes at a time: which schedules there are, when they come, pause one
     #[command(subcommand)]
     Schedule(schedule::Verb) => schedule::run;
+    /// What follows on what happens: which hand-offs there are, and what they did
+    #[command(subcommand)]
+    Handoff(schedule::Handoffs) => schedule::handoffs;
     /// The roles: which there are, what one is, and a new one
     #[command(subcommand)]
     Role(role::Verb) => role::run;
@@ -223,7 +226,8 @@ const COMMANDS: &[(&str, &[&str], &[&str])] = &[
     ("events", &["tail"], &[]),
     ("agent", &["list", "show", "test"], &["reopen"]),
     ("role", &["list", "show"], &["add"]),
-    ("schedule", &["list", "next"], &["run"]),
+    ("schedule", &["list", "next"], &["run", "pause", "resume"]),
+    ("handoff", &["list"], &[]),
     ("sandbox", &["show", "explain", "run", "probe"], &["apparmor --install"]),
     ("config", &["show"], &["trust"]),
 ];

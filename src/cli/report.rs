@@ -121,7 +121,7 @@ fn sections(report: &ReportView) -> Vec<Section> {
     let unproved = report.unproved.iter().map(|task| ended(task, ("?", Tone::Warn)));
     let waiting = report.next.iter().map(|task| next(task, TaskState::Waiting));
     let scheduled = report.schedules.iter().filter_map(|one| {
-        let words = format!("makes a task at {}: {}", minute(*one.next.first()?), cut(&one_line(&one.title), 200));
+        let words = format!("{} at {}", cut(&one_line(&one.does), 200), minute(*one.next.first()?));
         Some(Line::new(look(TaskState::Waiting), format!("schedule {}", one_line(&one.schedule)), words))
     });
     vec![

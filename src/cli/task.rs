@@ -182,6 +182,7 @@ pub(super) fn add(ctx: &Context, args: &Add) -> Done {
             (None, false) => None,
         },
         gates: said.gates.clone(),
+        of: None,
     };
     let changed = decide(ctx, args.dry, |snapshot, workflow, actor| manual::add(snapshot, workflow, &wanted, actor))?;
     let task = &changed.changes.add.first().expect("a task that is not refused is added").task;

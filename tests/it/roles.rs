@@ -45,7 +45,8 @@ impl Scene {
 
     /// The statuses that a task has had, in their order.
     fn way(&self, id: &str) -> Vec<String> {
-        let moved = self.project.events().into_iter().filter(|event| event["task"] == id);
+        let moves = |event: &Value| event["type"].as_str().is_some_and(|kind| kind.starts_with("oodatcaa.task."));
+        let moved = self.project.events().into_iter().filter(|event| event["task"] == id && moves(event));
         moved.filter_map(|event| event["data"]["to"].as_str().map(String::from)).collect()
     }
 }
@@ -116,6 +117,92 @@ END"#;
     scene.project.wait_for("D1", "done");
     let bug: Value = scene.project.tasks().into_iter().find(|task| task["type"] == "Bug").expect("a task");
     assert_eq!((&bug["status"], &bug["parent"]), (&json!("needs_plan"), &json!("D1")));
+}
+
+/// The first example of the document that the preset is made after: a specification, its implementation, the proof.
+#[test]
+fn the_team_tells_each_other_what_is_specified_implemented_and_complete() {
+    let script = r#"
+say() { printf '%s\n' "$1" > "$OODATCAA_RESULT_FILE"; }
+case $OODATCAA_ROLE in
+architect) mkdir -p docs/specs; echo spec > docs/specs/$OODATCAA_TASK_ID.md; say '{"outcome":"done","summary":"specified"}' ;;
+code_developer) echo done > work.txt; say '{"outcome":"done","summary":"implemented"}' ;;
+project_manager) say '{"outcome":"done","summary":"verified","criteria":[{"criterion":1,"met":true,"evidence":"cat"}]}' ;;
+*) exit 9 ;;
+esac"#;
+    let mut scene = Scene::new(script, "");
+    let story =
+        json!({"id": "US-048", "title": "Sound", "status": "needs_plan", "acceptance_criteria": ["it is there"]});
+    scene.project.queue(json!([]));
+    scene.start("team", &TEAM);
+    // A hand-off counts from when a worker has seen it.
+    eventually("the hand-offs are seen", || (scene.project.events_of("handoff.set").len() == 5).then_some(()));
+    scene.project.queue(json!([story]));
+    scene.project.wait_for("US-048", "done");
+    let told = |event: &Value| {
+        let data = &event["data"];
+        let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
+        match event["type"].as_str().unwrap_or_default() {
+            "oodatcaa.message.sent.v1" => Some(format!("{}: {} to {}", text("from"), text("kind"), text("to"))),
+            "oodatcaa.task.moved.v1" if event["role"].is_string() => Some(format!("{} → {}", text("from"), text("to"))),
+            _ => None,
+        }
+    };
+    let way: Vec<String> = scene.project.events().iter().filter_map(told).collect();
+    assert_eq!(
+        way,
+        [
+            "needs_plan → planning",
+            "planning → ready",
+            "handoff specified: spec_created to code_developer",
+            "ready → in_progress",
+            "in_progress → awaiting_test",
+            "handoff implemented: implementation_complete to project_manager",
+            "awaiting_test → testing",
+            "testing → ready_for_integrator",
+            "ready_for_integrator → integrating",
+            "integrating → done",
+            "handoff complete: complete to human",
+        ]
+    );
+    let prompt = |role: &str| {
+        let of_role = |event: &&Value| event["role"] == role && event["type"] == "oodatcaa.attempt.finished.v1";
+        let events = scene.project.events();
+        let token = events.iter().find(of_role).expect("it worked")["token"].clone();
+        fs::read_to_string(scene.project.path(&format!(".oodatcaa/runs/US-048/{token}/prompt.md"))).expect("a prompt")
+    };
+    assert!(prompt("code_developer").contains("US-048 is specified: Sound"));
+    assert!(prompt("project_manager").contains("US-048 is implemented on "));
+    let read = scene.ctl(&["msg", "read"]);
+    assert!(String::from_utf8_lossy(&read.stdout).contains("US-048 is verified and merged: Sound"), "{read:?}");
+}
+
+/// The second: a bug, its priority, the person who is told.
+#[test]
+fn a_bug_that_is_reported_by_a_message_becomes_a_task_as_urgent_as_that_and_a_person_is_told() {
+    let script = r#"cat > "$OODATCAA_RESULT_FILE" <<'END'
+{"outcome":"done","summary":"shown","messages":[{"to":"project_manager","kind":"bug_report","priority":1,
+ "text":"Notifications play no sound"}]}
+END"#;
+    let mut scene = Scene::new(script, "");
+    let demo =
+        json!({"id": "D1", "title": "Show it", "type": "Demo", "status": "blocked", "blocked_reason": "not yet"});
+    scene.project.queue(json!([demo]));
+    scene.start("team", &["assistant"]);
+    eventually("the hand-offs are seen", || (scene.project.events_of("handoff.set").len() == 5).then_some(()));
+    assert!(scene.ctl(&["task", "move", "D1", "needs_demo"]).status.success());
+    scene.project.wait_for("D1", "done");
+    let bug = eventually("the bug is a task", || scene.project.tasks().into_iter().find(|task| task["type"] == "Bug"));
+    assert_eq!((&bug["id"], &bug["status"], &bug["priority"]), (&json!("bug-D1"), &json!("needs_plan"), &json!(10)));
+    assert_eq!(bug["title"], "Notifications play no sound");
+    eventually("the person is told", || {
+        let read = scene.ctl(&["msg", "list", "human", "--json"]);
+        String::from_utf8_lossy(&read.stdout).contains("bug-D1 is a bug: Notifications play no sound").then_some(())
+    });
+    let shown = scene.ctl(&["handoff", "list", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    let bug = shown.as_array().expect("a list").iter().find(|rule| rule["handoff"] == "bug").expect("the rule");
+    assert_eq!((&bug["fired"], &bug["task"], &bug["refused"]), (&json!(1), &json!("D1"), &Value::Null));
 }
 
 #[test]
@@ -295,7 +382,7 @@ fn a_schedule_makes_its_task_once_whoever_of_many_workers_looks_first_and_a_rest
     let before: Value = serde_json::from_str(&ctl(&project, &["schedule", "list", "--json"])).expect("JSON");
     assert_eq!((&before[0]["times"], &before[0]["counts_from"]), (&json!("every 1m"), &Value::Null));
     assert_eq!(before[0]["next"].as_array().map(Vec::len), Some(3));
-    assert!(ctl(&project, &["schedule", "next"]).contains("look\tLook"));
+    assert!(ctl(&project, &["schedule", "next"]).contains("look\tmakes \"Look\""));
     assert!(ctl(&project, &["schedule", "run", "look", "--dry-run"]).contains("awaiting_test"));
     project.once("builder");
     assert_eq!(project.events_of("schedule.set").len(), 1);

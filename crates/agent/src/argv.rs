@@ -7,7 +7,10 @@
 use std::path::Path;
 
 use super::Assignment;
-use oodatcaa_core::text;
+use oodatcaa_core::{
+    placeholder::{Piece, filled, named, pieces},
+    text,
+};
 
 /// The placeholders that an argv template may name.
 pub(crate) const PLACEHOLDERS: &[&str] = &[
@@ -26,58 +29,6 @@ pub(crate) const PLACEHOLDERS: &[&str] = &[
 
 /// The longest title that is put into an argument, in characters; the kernel bounds the whole argv.
 const LONGEST_TITLE: usize = 500;
-
-/// A piece of an argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Value(String),
-}
-
-/// Takes an argument apart. Only `{name}` is a placeholder, other braces (JSON) stand for themselves;
-/// `{{name}}` is a literal `{name}`.
-fn pieces(argument: &str) -> Vec<Piece> {
-    let name_at = |rest: &str| -> Option<usize> {
-        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        (length > 0 && rest.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(length)
-    };
-    let mut all = Vec::new();
-    let mut text = String::new();
-    let mut rest = argument;
-    while let Some(at) = rest.find('{') {
-        text.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if let Some(inner) = rest.strip_prefix("{{")
-            && let Some(length) = name_at(inner)
-            && inner[length..].starts_with("}}")
-        {
-            text.push_str(&rest[1..length + 3]);
-            rest = &inner[length + 2..];
-        } else if let Some(length) = name_at(&rest[1..]).filter(|length| rest[1 + length..].starts_with('}')) {
-            if !text.is_empty() {
-                all.push(Piece::Text(std::mem::take(&mut text)));
-            }
-            all.push(Piece::Value(rest[1..=length].into()));
-            rest = &rest[length + 2..];
-        } else {
-            text.push('{');
-            rest = &rest[1..];
-        }
-    }
-    text.push_str(rest);
-    if !text.is_empty() || all.is_empty() {
-        all.push(Piece::Text(text));
-    }
-    all
-}
-
-/// Returns the names of the placeholders in an argument.
-pub(super) fn named(argument: &str) -> impl Iterator<Item = String> {
-    pieces(argument).into_iter().filter_map(|piece| match piece {
-        Piece::Value(name) => Some(name),
-        Piece::Text(_) => None,
-    })
-}
 
 /// Returns `true` when some argument names this placeholder.
 pub(crate) fn mentions<'a>(argv: impl IntoIterator<Item = &'a String>, name: &str) -> bool {
@@ -137,15 +88,6 @@ fn script_at(argv: &[String]) -> Option<usize> {
         })
     };
     options.into_iter().find(|(_, argument)| is_command(argument)).map(|(at, _)| at + 1)
-}
-
-/// Fills one argument in; `None` when one of its placeholders has no value.
-pub(super) fn filled(argument: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let piece = |piece| match piece {
-        Piece::Text(text) => Some(text),
-        Piece::Value(name) => value(&name),
-    };
-    pieces(argument).into_iter().map(piece).collect()
 }
 
 /// Returns what a placeholder stands for in an attempt.

@@ -1,6 +1,6 @@
 //! From checked values to the configuration's types, and what only shows when they are seen together.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use toml::Value;
 
@@ -12,22 +12,15 @@ use super::{
     form::Form,
     keys::{self, NO_AGENT},
     kind::Kind,
-    lookup,
+    lookup, rules,
     sandbox::Sandboxes,
     secrets,
 };
 use oodatcaa_core::{
     Duty, Role, RoleRule, Status, Workflow,
     layout::Layout,
-    manual::Wanted,
     policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
-    schedule::{CatchUp, Schedule, Times, When},
 };
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// The longest name of a schedule.
-const LONGEST_SCHEDULE: usize = 40;
 
 /// Returns a value as it may be shown.
 pub(super) fn masked(path: &[String], value: &Value) -> Value {
@@ -109,9 +102,11 @@ pub(super) fn build(
     let of_fleet = fleet.agent.as_ref().filter(|name| *name != NO_AGENT);
     refer(&["fleet", "agent"], "agent", of_fleet.map_or(&[], std::slice::from_ref));
     refer(&["merge", "after"], "gate", &merge.after);
-    for (name, _) in values.table(&["schedules"]) {
-        let wanted: Vec<String> = values.take(&["schedules", name], "then.task.gates", Kind::List(Form::Name), None);
-        refer(&["schedules", name, "then", "task", "gates"], "gate", &wanted);
+    for of in ["schedules", "handoffs"] {
+        for (name, _) in values.table(&[of]) {
+            let wanted: Vec<String> = values.take(&[of, name], "then.task.gates", Kind::List(Form::Name), None);
+            refer(&[of, name, "then", "task", "gates"], "gate", &wanted);
+        }
     }
     let (mut roles, mut on_retry) = (BTreeMap::new(), BTreeMap::new());
     for (name, _) in values.table(&["roles"]) {
@@ -175,11 +170,18 @@ pub(super) fn build(
         },
         on_retry,
         schedules: Vec::new(),
+        handoffs: Vec::new(),
+        read_at: Policy::default().read_at,
         broken: None,
     };
+    let faults = found.faults.len();
     let table = workflow(&values, fleet.preset, found);
-    let schedules = schedules(&values, &table, found);
-    let workflow = table.under(Policy { schedules, ..policy });
+    // With roles that only stand in for those of a broken table every name in a rule would be wrong.
+    let (schedules, handoffs) = match found.faults.len() == faults {
+        true => (rules::schedules(&values, &table, found), rules::handoffs(&values, &table, found)),
+        false => (Vec::new(), Vec::new()),
+    };
+    let workflow = table.under(Policy { schedules, handoffs, ..policy });
     let sandboxes = Sandboxes::of(all, world, layout, found);
     let config = Config { fleet, workflow, roles, agents, adapters, gates, retry, workspace, merge, trust, sandboxes };
     config.check_sandboxes(found);
@@ -217,76 +219,6 @@ fn agent(
     let exits = values.texts(&at("exits"));
     agent.exits = exits.iter().filter_map(|(code, class)| Some((code.parse().ok()?, class.parse().ok()?))).collect();
     agent
-}
-
-/// Returns the tasks that come at a time.
-fn schedules(values: &Values<'_>, workflow: &Workflow, found: &mut Findings) -> Vec<Schedule> {
-    let mut all = Vec::new();
-    for (name, _) in values.table(&["schedules"]) {
-        let table = ["schedules", name.as_str()];
-        let at = |key: &'static str| -> Vec<&str> { table.into_iter().chain(key.split('.')).collect() };
-        let text = |key| values.text(&at(key));
-        let time = |key| -> Duration { values.take(&table, key, Kind::Duration(0), None) };
-        let (cron, every, jitter) = (text("cron"), time("every"), time("jitter"));
-        let mut fault = |key, message: String| found.faults.push(values.fault(&at(key), message));
-        let times = |cron: &str| {
-            let times = Times::parse(cron, &text("tz").unwrap_or_default())?;
-            if jitter.is_zero() { Ok(times) } else { times.put_off(jitter, name) }
-        };
-        let when = match (&cron, every) {
-            // What is wrong with the text itself has been noted with it.
-            (Some(cron), Duration::ZERO) => {
-                times(cron).map_err(|bad| ("jitter", bad.to_string())).map(|times| When::Cron(Box::new(times)))
-            }
-            (Some(_), _) => Err(("every", "stands beside `cron`; keep one of them".into())),
-            (None, every) if every < MINUTE && !every.is_zero() => Err(("every", "is less than 1m".into())),
-            (None, _) if !jitter.is_zero() => {
-                Err(("jitter", "is for `cron`: an interval counts from its last run".into()))
-            }
-            (None, Duration::ZERO) => Err(("cron", "is missing, and so is `every`: it would never come".into())),
-            (None, every) => Ok(When::Every(every)),
-        };
-        let status = text("then.task.status").map(Status::new);
-        if let Some(status) = &status {
-            if !workflow.knows(status) {
-                fault("then.task.status", format!("is `{status}`, which no role takes or sets"));
-            } else if workflow.working(status).is_some() {
-                fault("then.task.status", format!("is `{status}`, which only a claim may set"));
-            }
-        }
-        let title = text("then.task.title");
-        if title.is_none() {
-            fault("then.task.title", "is missing; expected the title of the task that it makes".into());
-        }
-        // Its name becomes a part of its tasks' ids.
-        if name.len() > LONGEST_SCHEDULE {
-            fault("cron", format!("has a name of {} characters; at most {LONGEST_SCHEDULE} are allowed", name.len()));
-        }
-        let when = match when {
-            Ok(when) => when,
-            Err((key, message)) => {
-                fault(key, message);
-                continue;
-            }
-        };
-        all.push(Schedule {
-            name: name.clone(),
-            when,
-            catch_up: if text("catch_up").as_deref() == Some("none") { CatchUp::None } else { CatchUp::Once },
-            overlaps: text("overlap").as_deref() == Some("allow"),
-            task: Wanted {
-                title: title.unwrap_or_default(),
-                status,
-                kind: text("then.task.type"),
-                priority: Some(values.take::<u32>(&table, "then.task.priority", Kind::Count(0), None).into()),
-                description: text("then.task.description"),
-                acceptance_criteria: values.take(&table, "then.task.accept", Kind::List(Form::Any), None),
-                gates: values.take(&table, "then.task.gates", Kind::List(Form::Name), None),
-                ..Wanted::default()
-            },
-        });
-    }
-    all
 }
 
 /// Tells whether a role works without an agent.

@@ -199,7 +199,8 @@ macro_rules! name {
 /// `pub struct Name = "table" { … }` makes the struct, `fn name() -> Name = "table" { … }` fills one that exists, both with
 /// further fields in `beside { … }`; `const NAME = "table" { … }` only declares keys, which are read by hand.
 /// `pub struct Name = "table" with (PART = "narrower.*.table") { … }` declares the same keys a second time, where they say
-/// nothing until somebody sets them.
+/// nothing until somebody sets them; `const NAME = "table" with (PART = "other.*") { … }` does so for keys that are read by
+/// hand.
 macro_rules! section {
     ($(#[doc = $about:literal])+ pub struct $name:ident = $path:literal with ($($part:ident = $narrower:literal),+)
         $keys:tt) => {
@@ -212,6 +213,18 @@ macro_rules! section {
     }) => {
         section!(const $part = $path {
             $($(#[doc = $doc])+ (stringify!($field)): $kind $(($($arg)*))?, $untrusted $(($word))? like $default;)+
+        });
+    };
+    ($(#[doc = $about:literal])+ const $name:ident = $path:literal with ($part:ident = $other:literal) $keys:tt) => {
+        section!($(#[doc = $about])+ const $name = $path $keys);
+        section!(@also $part = $other $keys);
+    };
+    (@also $part:ident = $path:literal {
+        $($(#[doc = $doc:literal])+ ($key:expr): $kind:ident $(($($arg:tt)*))?, $untrusted:ident
+            $(= $default:tt)? $(like $example:tt)?;)+
+    }) => {
+        section!(const $part = $path {
+            $($(#[doc = $doc])+ ($key): $kind $(($($arg)*))?, $untrusted $(like $default)? $(like $example)?;)+
         });
     };
     ($(#[doc = $about:literal])+ pub struct $name:ident = $path:literal {

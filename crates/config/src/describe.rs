@@ -84,6 +84,7 @@ pub(crate) fn template_of(sections: &[Section]) -> String {
             "adapters.*" => ("adapters.mine", "# "),
             "gates.*" => ("gates.test", "# "),
             "schedules.*" => ("schedules.weekly", "# "),
+            "handoffs.*" => ("handoffs.verify", "# "),
             plain => (plain, ""),
         };
         if open != table {

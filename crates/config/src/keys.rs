@@ -96,6 +96,8 @@ section! {
         generations: Count(0), Smaller = 3;
         /// Children, and theirs, that planners may make of one task.
         children: Count(0), Smaller = 30;
+        /// Hand-offs in a row: the depth to which a task that one made may be answered by the next with a task.
+        handoffs: Count(0), Smaller = 5;
         beside { backoff, backoff_max }
     }
 }
@@ -518,8 +520,9 @@ words! {
 }
 
 section! {
-    /// A task that comes at a time, made by whichever worker looks first, and once: over restarts, a suspended machine and
-    /// the change to summer time. It needs `cron` or `every`, and a title. `agentctl schedule list` shows the next times.
+    /// What comes at a time, done by whichever worker looks first, and once: over restarts, a suspended machine and the
+    /// change to summer time. It needs `cron` or `every`, and something to do. `agentctl schedule list` shows the next
+    /// times.
     const SCHEDULE = "schedules.*" {
         /// Times by the clock on the wall: minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`,
         /// `@weekly`, `@monthly`, `@yearly`.
@@ -535,20 +538,57 @@ section! {
         ("overlap"): Choice(&["skip", "allow"]), Ignored = "skip";
         /// Puts each time of `cron` off by a part of this that hangs on the schedule's name.
         ("jitter"): Duration(0), Ignored = 0;
-        /// The title of the task that is made.
+    }
+}
+
+section! {
+    /// A hand-off: what follows on what happens, in the same commit, once, whoever did it. In titles, descriptions and texts
+    /// `{task}` `{title}` `{branch}` `{from}` `{to}` `{role}` `{kind}` `{text}` are replaced. A task that a hand-off made
+    /// knows how many led to it (`limits.handoffs`). `agentctl handoff list` shows what each did.
+    const HANDOFF = "handoffs.*" {
+        /// What it answers: a task that appeared (`task.created`), one that came to another status, by whatever hand
+        /// (`task.moved`), a message of an agent or a rule (`message.sent`).
+        ("on"): Choice(&["task.created", "task.moved", "message.sent"]), Ignored = "task.moved";
+        /// Only this: the status that the task came to, or the receiver of the message. Empty for any, as in the next keys.
+        ("to"): Maybe(Form::Status), Ignored = "" like "awaiting_test";
+        /// The status that the task left.
+        ("from"): Maybe(Form::Status), Ignored = "";
+        /// The role whose worker moved the task, or whose agent sent the message.
+        ("from_role"): Maybe(Form::Name), Ignored = "";
+        /// The type of the task.
+        ("type"): Text(Form::Any), Ignored = "";
+        /// The kind of the message, e.g. `bug_report`.
+        ("kind"): Text(Form::Any), Ignored = "";
+        /// Moves the task there, as far as a person could without force, while it stands where it came to.
+        ("then.move"): Maybe(Form::Status), Ignored = "";
+    }
+}
+
+section! {
+    /// What a schedule does.
+    const SCHEDULE_THEN = "schedules.*" with (HANDOFF_THEN = "handoffs.*") {
+        /// The title of a task that is made.
         ("then.task.title"): Text(Form::Any), Ignored like "Review the roadmap";
         /// Its first status; where new tasks begin when empty.
         ("then.task.status"): Maybe(Form::Status), Ignored = "";
         /// Its type; that of its status when empty.
         ("then.task.type"): Text(Form::Any), Ignored = "";
-        /// Its priority, small first.
+        /// Its priority, small first; of a hand-off on a message ten times the message's where nothing is said.
         ("then.task.priority"): Count(0), Ignored = 100;
         /// The work that is to be done.
         ("then.task.description"): Text(Form::Any), Ignored = "";
         /// Statements that must be true afterwards.
         ("then.task.accept"): List(Form::Any), Ignored = [];
-        /// Gates beside those of its role.
+        /// Gates beside those of its role. With a role of `agent = "none"` they are all that is done.
         ("then.task.gates"): List(Form::Name), Ignored = [];
+        /// The receiver of a message that is sent: a role, `human`, or `all`.
+        ("then.message.to"): Text(Form::Any), Ignored like "human";
+        /// Its words.
+        ("then.message.text"): Text(Form::Any), Ignored like "The week begins";
+        /// Its kind, in one word.
+        ("then.message.kind"): Text(Form::Any), Ignored = "";
+        /// Its urgency, 1 (first) to 10; 5 where nothing is said.
+        ("then.message.priority"): Count(0), Ignored = 5;
     }
 }
 
@@ -575,6 +615,9 @@ pub(crate) const SECTIONS: &[Section] = &[
     ADAPTERS,
     GateConfig::SECTION,
     SCHEDULE,
+    SCHEDULE_THEN,
+    HANDOFF,
+    HANDOFF_THEN,
     AGENT_SANDBOX,
     ROLE_SANDBOX,
     GATE_SANDBOX,

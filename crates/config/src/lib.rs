@@ -41,6 +41,7 @@ mod layers;
 mod load;
 mod lookup;
 mod presets;
+mod rules;
 pub mod sandbox;
 pub mod secrets;
 #[cfg(test)]

@@ -274,7 +274,7 @@ fn names(path: &[String]) -> Result<(), String> {
         ["budget", scope, ..] if !SCOPES.contains(scope) => {
             Err(format!("is not a scope of a budget; there are: {}", SCOPES.join(", ")))
         }
-        ["roles" | "agents" | "adapters" | "gates" | "schedules", name, ..] => form::named(name),
+        ["roles" | "agents" | "adapters" | "gates" | "schedules" | "handoffs", name, ..] => form::named(name),
         _ => Ok(()),
     }
 }

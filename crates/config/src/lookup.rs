@@ -105,7 +105,8 @@ mod tests {
                 "agents",
                 "adapters",
                 "gates",
-                "schedules"
+                "schedules",
+                "handoffs"
             ]
         );
     }

@@ -115,9 +115,10 @@ fn every_key_is_in_the_commented_default_below_a_comment() {
     let lines: Vec<&str> = text.lines().collect();
     for key in keys().filter(|key| !key.path.starts_with("adapters.")) {
         let name = key.path.trim_end_matches(".*").rsplit('.').next().expect("a name");
-        let end = format!("{name} = ");
-        let is_it =
-            |line: &str| line.trim_start_matches("# ").rsplit('.').next().is_some_and(|line| line.starts_with(&end));
+        let is_it = |line: &str| {
+            let written = line.trim_start_matches("# ").split_once(" = ");
+            written.is_some_and(|(path, _)| path.rsplit('.').next() == Some(name))
+        };
         assert!(
             lines.windows(2).any(|pair| pair[0].starts_with('#') && is_it(pair[1])),
             "{} is not there, or has no comment",
@@ -619,8 +620,8 @@ fn a_schedule_is_read_with_its_times_and_one_that_cannot_be_is_refused_at_its_pl
                 s.words(),
                 s.catch_up,
                 s.overlaps,
-                s.task.priority,
-                s.task.status
+                s.then.task.as_ref().and_then(|task| task.priority),
+                s.then.task.as_ref().and_then(|task| task.status.clone())
             )
         })
         .collect();
@@ -656,6 +657,74 @@ fn a_schedule_is_read_with_its_times_and_one_that_cannot_be_is_refused_at_its_pl
     }
     let said = wrong("[schedules.s]\nevery = \"1h\"\n");
     assert!(said.contains("`schedules.s.then.task.title` is missing"), "{said}");
+    let told = "[schedules.s]\nevery = \"1h\"\nthen.message = { to = \"all\", text = \"Good morning\" }\n";
+    let loaded = Scene::new().project(told).var("OODATCAA_TRUST_PROJECT", "1").load().expect("loads");
+    assert_eq!(loaded.config.workflow.policy().schedules[0].then.words(), "tells all");
+}
+
+#[test]
+fn a_hand_off_is_read_with_what_it_answers_and_one_that_cannot_be_is_refused_at_its_place() {
+    let text = "[handoffs.verify]\nto = \"awaiting_test\"\nfrom_role = \"builder\"\ntype = \"Build\"\n\
+                then.task = { title = \"Verify {task}\", type = \"Test\" }\n\
+                [handoffs.bug]\non = \"message.sent\"\nto = \"human\"\nkind = \"bug\"\n\
+                then.message = { to = \"all\", text = \"{text}\", priority = 2 }\n";
+    let place = Scene::new().project(text);
+    assert_eq!(place.load().expect("loads").config.workflow.policy().handoffs, [], "a clone does nothing by itself");
+    let place = place.var("OODATCAA_TRUST_PROJECT", "1");
+    let loaded = place.load().expect("loads");
+    let shown: Vec<String> = loaded
+        .config
+        .workflow
+        .policy()
+        .handoffs
+        .iter()
+        .map(|rule| format!("{}: {}; {}", rule.name, rule.on.words(), rule.then.words()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "bug: message.sent to=human kind=bug; tells all",
+            "verify: task.moved to=awaiting_test from_role=builder type=Build; makes \"Verify {task}\""
+        ]
+    );
+    let wrong = |text: &str| {
+        let place = Scene::new().project(&format!("[handoffs.h]\n{text}\n")).var("OODATCAA_TRUST_PROJECT", "1");
+        place.faults().join("; ")
+    };
+    let note = "then.message = { to = \"human\", text = \"x\" }";
+    for (text, words) in [
+        ("to = \"ready\"".to_owned(), "`handoffs.h.then.move` is missing, and so are `then.task` and `then.message`"),
+        (format!("to = \"redy\"\n{note}"), "`handoffs.h.to` is `redy`, which no role takes or sets"),
+        (
+            format!("on = \"message.sent\"\nto = \"bilder\"\n{note}"),
+            "`handoffs.h.to` is `bilder`, and nobody has that name",
+        ),
+        (format!("on = \"message.sent\"\ntype = \"Bug\"\n{note}"), "`handoffs.h.type` is not known of `message.sent`"),
+        (
+            format!("on = \"task.created\"\nfrom = \"ready\"\n{note}"),
+            "`handoffs.h.from` is not known of `task.created`",
+        ),
+        (format!("kind = \"bug\"\n{note}"), "`handoffs.h.kind` is not known of `task.moved`"),
+        (format!("from_role = \"bilder\"\n{note}"), "`handoffs.h.from_role` is `bilder`; there are: planner, builder"),
+        ("on = \"task.gone\"".to_owned(), "expected one of: task.created, task.moved, message.sent"),
+        ("then.move = \"testing\"".to_owned(), "is `testing`, which only a claim may set"),
+        ("on = \"message.sent\"\nthen.move = \"ready\"".to_owned(), "is for tasks, and `on` is `message.sent`"),
+        (
+            "then.message = { to = \"nobody\", text = \"x\" }".to_owned(),
+            "is `nobody`, and nobody has that name; there are: planner",
+        ),
+        ("then.message.to = \"human\"".to_owned(), "`handoffs.h.then.message.text` is missing"),
+        ("then.message = { to = \"human\", text = \"{tusk}\" }".to_owned(), "names `{tusk}`; there are: `{task}`"),
+        ("then.message = { to = \"human\", text = \"x\", priority = 11 }".to_owned(), "is not from 1 (first) to 10"),
+        ("then.task.type = \"Bug\"".to_owned(), "`handoffs.h.then.task.title` is missing"),
+        (
+            "then.task = { title = \"x\", gates = [\"ghost\"] }".to_owned(),
+            "names the gate `ghost`, which is not defined",
+        ),
+    ] {
+        let said = wrong(&text);
+        assert!(said.contains(words), "{text}: {said}");
+    }
 }
 
 /// The key of CONTRIBUTING, declared as it says there.

@@ -52,7 +52,9 @@ fn counts(under: &Flat, path: &[String], value: &Value) -> bool {
 /// Tells whether the user's own layers, or what ships, know the role, agent or gate that a path is about.
 fn is_known(under: &Flat, path: &[String]) -> bool {
     match path {
-        [section, name, ..] if ["roles", "agents", "adapters", "gates", "schedules"].contains(&section.as_str()) => {
+        [section, name, ..]
+            if ["roles", "agents", "adapters", "gates", "schedules", "handoffs"].contains(&section.as_str()) =>
+        {
             under.keys().any(|other| other.len() > 1 && other[0] == *section && other[1] == *name)
         }
         _ => true,

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Role, outcome, schedule::Schedule, text, words::words};
+use crate::{Role, handoff::Handoff, outcome, schedule::Schedule, text, words::words};
 
 /// The settings of every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +28,20 @@ pub struct Policy {
     pub on_retry: BTreeMap<Role, OnRetry>,
     /// Tasks that come at a time.
     pub schedules: Vec<Schedule>,
+    /// The rules of what follows on what happens.
+    pub handoffs: Vec<Handoff>,
+    /// The time at which it was read: of two workers whose rules differ, those count that were read later.
+    pub read_at: DateTime<Utc>,
     /// The error in the configuration, where these roles only stand in for those of a broken one.
     pub broken: Option<String>,
+}
+
+impl Policy {
+    /// Tells whether what was set at a time is of a newer configuration than this one, so that this one leaves it as it
+    /// is: two workers must not change it to and fro for ever. A time to come tells of a clock that was put back.
+    pub fn is_older_than(&self, set_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        set_at >= self.read_at && set_at <= now
+    }
 }
 
 /// The commits that a merge makes of a branch.
@@ -63,6 +76,8 @@ impl Default for Policy {
             makes: Makes::MergeCommit,
             on_retry: BTreeMap::new(),
             schedules: Vec::new(),
+            handoffs: Vec::new(),
+            read_at: DateTime::<Utc>::MAX_UTC,
             broken: None,
         }
     }
@@ -79,6 +94,8 @@ pub struct Bounds {
     pub generations: u32,
     /// Children, and theirs, that planners may make of one task; 30.
     pub children: u32,
+    /// The depth to which hand-offs may make tasks that are handed off in turn; 5.
+    pub handoffs: u32,
     /// The first wait before a further start; `retry.backoff`.
     pub backoff: Duration,
     /// The longest; `retry.backoff_max`.
@@ -93,6 +110,7 @@ impl Default for Bounds {
             checks: 50,
             generations: 3,
             children: 30,
+            handoffs: 5,
             backoff: retry.backoff,
             backoff_max: retry.backoff_max,
         }

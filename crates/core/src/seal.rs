@@ -76,7 +76,7 @@ pub(crate) fn starts_anew(verb: &str) -> bool {
 pub fn allows(event: &Event) -> bool {
     match event.data() {
         Data::DecisionResolved(decided) => decided.verdict.as_deref() != Some("rejected"),
-        Data::WorkerResumed(_) | Data::AgentResumed(_) => true,
+        Data::WorkerResumed(_) | Data::AgentResumed(_) | Data::ScheduleResumed(_) => true,
         // A person lets a task start anew, or takes a queue file for the truth.
         Data::TaskMoved(change) | Data::TaskUpdated(change) => {
             event.is_by_human() && change.verb.as_deref().is_some_and(starts_anew)

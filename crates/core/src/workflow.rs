@@ -230,6 +230,12 @@ impl Workflow {
         Self { policy, ..self }
     }
 
+    /// Notes when it was read ([`Policy::read_at`]).
+    pub fn read_at(mut self, time: chrono::DateTime<chrono::Utc>) -> Self {
+        self.policy.read_at = time;
+        self
+    }
+
     /// Returns what holds for every role.
     pub fn policy(&self) -> &Policy {
         &self.policy

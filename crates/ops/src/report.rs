@@ -429,6 +429,11 @@ impl Told {
                 let words = format!("{} of `{}` made no task{why}", many(runs, "run"), short(name));
                 self.odd(OddKind::Missed, name, event, words);
             }
+            Data::HandoffRefused(said) => {
+                let name = said.handoff.as_deref().unwrap_or_default();
+                let why = short(said.reason.as_deref().unwrap_or("it is not known why"));
+                self.odd(OddKind::Refused, name, event, format!("the hand-off `{}` did nothing: {why}", short(name)));
+            }
             Data::DecisionExpired(decided) if decided.applied.is_some() => {
                 let id = short(decided.decision.as_deref().unwrap_or_default());
                 let applied = short(decided.applied.as_deref().unwrap_or_default());
@@ -548,7 +553,8 @@ mod tests {
         event::{
             Actor,
             payload::{
-                Crash, Decided, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Timed, Unreadable, Worker,
+                Crash, Decided, Handed, Landing, Paused, Quota, Readable, Rescued, Spending, Texts, Timed, Unreadable,
+                Worker,
             },
         },
     };
@@ -607,6 +613,7 @@ mod tests {
             (OddKind::Budget, vec![Data::BudgetExceeded(Spending::default())]),
             (OddKind::Crashed, vec![Data::WorkerCrashed(Crash { worker: text("builder"), ..Crash::default() })]),
             (OddKind::Missed, vec![Data::ScheduleMissed(Timed { schedule: text("nightly"), ..Timed::default() })]),
+            (OddKind::Refused, vec![Data::HandoffRefused(Handed { handoff: text("verify"), ..Handed::default() })]),
             (OddKind::Expired, vec![Data::DecisionExpired(Decided { applied: text("no"), ..Decided::default() })]),
         ];
         for (kind, events) in all {

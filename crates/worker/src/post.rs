@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::setup::Shared;
 use oodatcaa_agent::prompt::Message;
 use oodatcaa_core::{
-    Data, Event,
+    Data, Event, Role,
     event::Actor,
     layout::Layout,
     mail::{self, Draft},
@@ -189,9 +189,11 @@ fn send(shared: &Shared, event: &Event) -> Result<(), StoreError> {
     if !event.sealed {
         return Ok(());
     }
-    let (Some(to), Some(from)) = (words.to.as_deref(), event.role.as_ref()) else { return Ok(()) };
+    // A role's agent, or a rule that says its name.
+    let from = event.role.as_ref().map(Role::as_str).or(words.from.as_deref());
+    let (Some(to), Some(from)) = (words.to.as_deref(), from) else { return Ok(()) };
     let mut text = words.text.clone().unwrap_or_default();
-    let mut boxes = mail::addressed(shared.workflow(), to, from.as_str());
+    let mut boxes = mail::addressed(shared.workflow(), to, from);
     if boxes.is_empty() {
         // Its agent has ended, so a person is told, and nothing is lost.
         text = format!("(for `{}`, which is no role here) {text}", text::cut(&one_line(to), 60));

@@ -17,7 +17,7 @@ esac"#,
     );
     let trees = tempfile::tempdir().unwrap();
     project.config(&format!(
-        "[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n[roles.tester]\ncriteria = false\n[merge]\napproval = true\n[schedules.look]\nevery = \"1d\"\nthen.task.title = \"look\"\n",
+        "[workspace]\nmode = \"worktree\"\nroot = \"{}\"\n[roles.tester]\ncriteria = false\n[merge]\napproval = true\n[schedules.look]\nevery = \"1d\"\nthen.task.title = \"look\"\n[handoffs.tell]\nto = \"needs_manual\"\nthen.message = {{ to = \"human\", text = \"look at {{task}}\" }}\n",
         trees.path().display()
     ));
     std::fs::write(project.path(".gitignore"), "/.*\n/agent.sh\n").unwrap();
@@ -106,6 +106,9 @@ const EVERY: &[(&str, &[&str])] = &[
     ("schedule list", &[]),
     ("schedule next", &[]),
     ("schedule run", &["look"]),
+    ("schedule pause", &["look"]),
+    ("schedule resume", &["look"]),
+    ("handoff list", &[]),
     ("role list", &[]),
     ("role show", &["tester"]),
     ("role add", &["reviewer", "--takes", "a", "--done", "awaiting_test"]),

@@ -185,8 +185,9 @@ impl Project {
     pub(crate) fn wait_for(&self, id: &str, status: &str) {
         let what = || format!("{id} becomes {status}: {}", self.diagnosis());
         let told = |project: &Self| {
-            let last =
-                project.events().into_iter().rev().find(|event| event["task"] == id && event["data"]["to"].is_string());
+            let moves = |event: &Value| event["type"].as_str().is_some_and(|kind| kind.starts_with("oodatcaa.task."));
+            let is_it = |event: &Value| event["task"] == id && moves(event) && event["data"]["to"].is_string();
+            let last = project.events().into_iter().rev().find(is_it);
             last.is_some_and(|event| event["data"]["to"] == status)
         };
         let deadline = Instant::now() + patience();

@@ -8,7 +8,7 @@ use crate::{
     home,
 };
 use oodatcaa_config::AgentConfig;
-use oodatcaa_core::layout::Layout;
+use oodatcaa_core::{layout::Layout, placeholder};
 use oodatcaa_sys::files::{self, Durable};
 
 /// More than any prompt that is rendered.
@@ -83,7 +83,7 @@ pub(crate) fn arguments(
         _ => argv::value(name, assignment),
     };
     let group = |group: &[String]| -> Vec<String> {
-        let filled: Option<Vec<String>> = group.iter().map(|argument| argv::filled(argument, &value)).collect();
+        let filled: Option<Vec<String>> = group.iter().map(|argument| placeholder::filled(argument, &value)).collect();
         filled.unwrap_or_default()
     };
     // A word that cannot be kept is a problem of the configuration, which executes nothing.

@@ -2,6 +2,7 @@
 
 use super::{Descriptor, Dialect, Source, Via};
 use crate::{argv, environment, home, probe};
+use oodatcaa_core::placeholder;
 
 /// Placeholders of `[args]` besides those of every argv.
 const OWN: &[&str] = &["model", "session", "slot"];
@@ -40,7 +41,7 @@ fn args(descriptor: &Descriptor) -> Result<(), String> {
     let permissions = args.permissions.iter().map(|(name, group)| (name.as_str(), group));
     let known = || argv::PLACEHOLDERS.iter().filter(|name| **name != "title").chain(OWN).copied();
     for (name, group) in groups.into_iter().chain(permissions) {
-        let mut named = group.iter().flat_map(|argument| argv::named(argument));
+        let mut named = group.iter().flat_map(|argument| placeholder::named(argument));
         if let Some(placeholder) = named.find(|placeholder| !known().any(|name| name == placeholder)) {
             let all: Vec<&str> = known().collect();
             return Err(format!("`args.{name}` names `{{{placeholder}}}`; there are: {}", all.join(", ")));

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::payload::{
-    Asked, Bare, Claimed, Crash, Decided, Ended, GateRun, Landing, Mail, Paused, Quota, Readable, Rescued, Resumed,
-    Sandboxed, Spending, SprintChange, Started, Step, TaskChange, Timed, Unreadable, Worker,
+    Asked, Bare, Claimed, Crash, Decided, Ended, GateRun, Handed, Landing, Mail, Paused, Quota, Readable, Rescued,
+    Resumed, Sandboxed, Spending, SprintChange, Started, Step, TaskChange, Timed, Unreadable, Worker,
 };
 use crate::words::words;
 
@@ -101,6 +101,11 @@ kinds! {
     ScheduleSet(Timed) = "schedule.set", Truth: "A schedule counts from now on: it is new, or its times were changed.";
     ScheduleFired(Timed) = "schedule.fired", Truth: "A schedule made its task.";
     ScheduleMissed(Timed) = "schedule.missed", Truth: "Runs of a schedule made no task.";
+    SchedulePaused(Timed) = "schedule.paused", Truth: "A person lets a schedule fire no more.";
+    ScheduleResumed(Timed) = "schedule.resumed", Truth: "A paused schedule fires again, and counts from now on.";
+    HandoffSet(Handed) = "handoff.set", Truth: "A hand-off counts from now on: it is new, or what it answers was changed.";
+    HandoffFired(Handed) = "handoff.fired", Truth: "A hand-off answered what had happened.";
+    HandoffRefused(Handed) = "handoff.refused", Truth: "A hand-off could not do what it should have.";
     BudgetExceeded(Spending) = "budget.exceeded", Truth: "A budget is used up, or nearly.";
 }
 

@@ -344,6 +344,24 @@ payloads! {
         reason: Option<String>,
     };
 
+    /// News of a hand-off.
+    Handed {
+        /// The name of its rule.
+        handoff: Option<String>,
+        /// What the rule answers, in words.
+        on: Option<String>,
+        /// The number of the event that it answered.
+        of: Option<u64>,
+        /// What was done, in words.
+        did: Option<String>,
+        /// The task that was made.
+        made: Option<String>,
+        /// The number of hand-offs in a row that led to that task.
+        depth: Option<u64>,
+        /// For people.
+        reason: Option<String>,
+    };
+
     /// The queue file cannot be read.
     Unreadable {
         /// The line.

@@ -20,6 +20,7 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow) -> ChangeSet {
         &mut |seen| end_at_the_bound(seen, workflow),
         &mut |seen| decision::ask(seen, workflow),
         &mut |seen| super::schedule::decide(seen, workflow),
+        &mut |seen| super::handoff::decide(seen, workflow),
         &mut |seen| count(seen, workflow),
     ])
 }

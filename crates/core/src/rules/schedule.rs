@@ -1,4 +1,4 @@
-//! Tasks that come at a time: which are due, and how one that nobody was up for is made good.
+//! What comes at a time, tasks and messages: which are due, and how one that nobody was up for is made good.
 //!
 //! A schedule's state is a fold over the journal ([`crate::state::schedules`]), and it fires in the same commit as the task
 //! that it makes, whichever worker looks first. So it is kept over restarts, and fires once.
@@ -14,6 +14,7 @@ use croner::{
 
 use crate::{
     ChangeSet, Data, EventDraft, Snapshot, TaskId, Workflow,
+    deed::Deed,
     event::{Actor, payload::Timed},
     manual::{self, Wanted},
     state::schedules::Ran,
@@ -33,7 +34,7 @@ const MOST: usize = 1_000;
 /// The longest text of times.
 const LONGEST: usize = 100;
 
-/// A task that comes at a time.
+/// Something that is done at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// Its name.
@@ -44,8 +45,8 @@ pub struct Schedule {
     pub catch_up: CatchUp,
     /// It fires even while its last task is not finished.
     pub overlaps: bool,
-    /// The task that it makes.
-    pub task: Wanted,
+    /// What is done: it makes a task, sends a message, or both.
+    pub then: Deed,
 }
 
 /// The times of a schedule.
@@ -289,10 +290,14 @@ impl Schedule {
         };
         let Some(ran) = known else { return begins("it is new") };
         if ran.times != self.words() {
-            return begins("its times were changed");
+            let is_old = workflow.policy().is_older_than(ran.set_at, now);
+            return if is_old { ChangeSet::none() } else { begins("its times were changed") };
         }
         if (ran.slot.max(ran.at) - now).to_std().is_ok_and(|ahead| ahead > BELIEVED) {
             return begins("the clock was put back");
+        }
+        if ran.paused.is_some() {
+            return ChangeSet::none();
         }
         let Some(Due { slot, missed, late }) = self.due(ran, now) else { return ChangeSet::none() };
         let open = ran.task.as_ref().and_then(|id| snapshot.queue.get(id)).filter(|task| !task.status.is_finished());
@@ -303,7 +308,7 @@ impl Schedule {
         };
         let made = match holds {
             Some(why) => Err(why),
-            None => self.make(snapshot, workflow, slot),
+            None => self.fire(snapshot, workflow, slot),
         };
         let missing = |missed: u64, slot: Option<DateTime<Utc>>, why: &str| {
             let (slot, reason) = (slot.map(stamp), Some(text::cut(why, 500)));
@@ -316,7 +321,8 @@ impl Schedule {
                     changes.event(missing(missed, None, "nobody was up when they were due"));
                 }
                 changes.then(made);
-                let said = Timed { slot: Some(stamp(slot)), made: Some(id.to_string()), late, ..Timed::default() };
+                let made = id.map(|id| id.to_string());
+                let said = Timed { slot: Some(stamp(slot)), made, late, ..Timed::default() };
                 changes.event(self.event(Data::ScheduleFired, said));
             }
             Err(why) => changes.event(missing(missed + 1, Some(slot), &why)),
@@ -324,22 +330,51 @@ impl Schedule {
         changes
     }
 
-    /// Makes the task of a run, unless a crash left it without the word in the journal.
-    fn make(
+    /// Does what a run does; answers with the task that it made.
+    fn fire(
         &self,
         snapshot: &Snapshot,
         workflow: &Workflow,
         slot: DateTime<Utc>,
-    ) -> Result<(TaskId, ChangeSet), String> {
-        let id = self.id(slot).ok_or("its name is too long for a task")?;
-        if snapshot.queue.get(&id).is_some() {
-            return Ok((id, ChangeSet::none()));
+    ) -> Result<(Option<TaskId>, ChangeSet), String> {
+        let (mut changes, mut made) = (ChangeSet::none(), None);
+        let from = format!("schedule {}", self.name);
+        if let Some(wanted) = &self.then.task {
+            let id = self.id(slot).ok_or("its name is too long for a task")?;
+            // A crash may have left it without the word in the journal.
+            if snapshot.queue.get(&id).is_none() {
+                let wanted = Wanted { id: Some(id.to_string()), ..wanted.clone() };
+                let added = manual::add(snapshot, workflow, &wanted, &Actor::Policy(from.clone()));
+                changes.then(added.map_err(|refusal| refusal.to_string())?);
+            }
+            made = Some(id);
         }
-        let wanted = Wanted { id: Some(id.to_string()), ..self.task.clone() };
-        let actor = Actor::Policy(format!("schedule {}", self.name));
-        let made = manual::add(snapshot, workflow, &wanted, &actor).map_err(|refusal| refusal.to_string())?;
-        Ok((id, made))
+        if let Some(note) = &self.then.message {
+            changes.event(note.send(&from, made.as_ref()));
+        }
+        Ok((made, changes))
     }
+}
+
+/// Lets a schedule fire no more, until it is resumed. Nothing, where that is so already.
+pub fn pause(snapshot: &Snapshot, name: &str, reason: Option<&str>, actor: &Actor) -> ChangeSet {
+    match snapshot.history.schedules.get(name) {
+        Some(ran) if ran.paused.is_some() => ChangeSet::none(),
+        _ => told(Data::SchedulePaused, name, reason, actor),
+    }
+}
+
+/// Lets a schedule fire again: it counts from now on. Nothing, where it is not paused.
+pub fn resume(snapshot: &Snapshot, name: &str, actor: &Actor) -> ChangeSet {
+    match snapshot.history.schedules.get(name) {
+        Some(ran) if ran.paused.is_some() => told(Data::ScheduleResumed, name, None, actor),
+        _ => ChangeSet::none(),
+    }
+}
+
+fn told(data: fn(Timed) -> Data, name: &str, reason: Option<&str>, actor: &Actor) -> ChangeSet {
+    let said = Timed { schedule: Some(name.into()), reason: reason.map(String::from), ..Timed::default() };
+    ChangeSet::told([EventDraft::new(data(said), actor.clone())])
 }
 
 /// Fires what is due.
@@ -362,7 +397,8 @@ pub fn next(snapshot: &Snapshot, workflow: &Workflow) -> Option<DateTime<Utc>> {
     let schedules = workflow.policy().schedules.iter();
     let next = |schedule: &Schedule| {
         let ran = snapshot.history.schedules.get(&schedule.name);
-        schedule.upcoming(ran, snapshot.now.wall, 1).first().copied()
+        let goes_on = ran.is_none_or(|ran| ran.paused.is_none());
+        schedule.upcoming(ran, snapshot.now.wall, 1).first().copied().filter(|_| goes_on)
     };
     schedules.filter_map(next).filter(|time| *time > snapshot.now.wall).min()
 }

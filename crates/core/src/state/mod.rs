@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::{Data, Event, Role, Status, TaskId, event::payload::Readable};
 
 pub mod decisions;
+pub mod handoffs;
 pub mod mail;
 pub mod pools;
 mod roles;
@@ -21,6 +22,7 @@ pub mod starts;
 mod task;
 
 use decisions::Decisions;
+use handoffs::Handoffs;
 use pools::Pools;
 pub use roles::{Failed, Pause, RoleHistory};
 use schedules::Schedules;
@@ -49,6 +51,8 @@ pub struct History {
     pub pools: Pools,
     /// The schedules.
     pub schedules: Schedules,
+    /// The hand-offs.
+    pub handoffs: Handoffs,
     /// Our last changes to the queue, oldest first.
     pub recent: VecDeque<Arc<Write>>,
     /// The number of the sprint that began, or was completed, last.
@@ -91,6 +95,7 @@ impl History {
         }
         self.pools.apply(event);
         schedules::apply(&mut self.schedules, event);
+        self.handoffs.apply(event);
         self.ledger.apply(event);
         if let Some((decision, decided)) = self.decisions.apply(event)
             && let Some(task) = &decision.task

@@ -7,10 +7,12 @@ use chrono::{DateTime, Utc};
 use crate::{Data, Event, TaskId};
 
 /// The last word on a schedule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ran {
     /// Its times, in words.
     pub times: String,
+    /// The time at which those were set.
+    pub set_at: DateTime<Utc>,
     /// The last time that was fired for or missed; the one from which it counts before that.
     pub slot: DateTime<Utc>,
     /// The time at which that was noted.
@@ -21,6 +23,8 @@ pub struct Ran {
     pub task: Option<TaskId>,
     /// Runs that were missed since its times were set.
     pub missed: u64,
+    /// The reason why a person paused it, may be empty.
+    pub paused: Option<String>,
 }
 
 /// The fold, by the schedules' names.
@@ -34,13 +38,28 @@ pub(super) fn apply(all: &mut Schedules, event: &Event) {
             let before = all.remove(name);
             let ran = Ran {
                 times: said.times.clone().unwrap_or_default(),
+                set_at: event.time,
                 slot: event.time,
                 at: event.time,
                 fired: before.as_ref().and_then(|before| before.fired),
+                paused: before.as_ref().and_then(|before| before.paused.clone()),
                 task: before.and_then(|before| before.task),
                 missed: 0,
             };
             all.insert(name.clone(), ran);
+            return;
+        }
+        Data::SchedulePaused(said) => {
+            let name = said.schedule.clone().unwrap_or_default();
+            // Before it was first seen: then it has no times, and gets them with its first look.
+            let begun = Ran { slot: event.time, at: event.time, ..Ran::default() };
+            all.entry(name).or_insert(begun).paused = Some(said.reason.clone().unwrap_or_default());
+            return;
+        }
+        Data::ScheduleResumed(said) if event.sealed => {
+            if let Some(ran) = said.schedule.as_ref().and_then(|name| all.get_mut(name)) {
+                (ran.paused, ran.slot, ran.at) = (None, event.time, event.time);
+            }
             return;
         }
         Data::ScheduleFired(said) => (said, true),

@@ -54,7 +54,7 @@ pub use report::{BudgetView, EndedView, LandedView, NextView, OddKind, OddView, 
 pub use role::{RoleAddedView, RoleDetail, RoleEntry, RoleGateView};
 pub use run::{AttemptDetail, AttemptView, FileView, GateView, LogView, StopView};
 pub use sandbox::{AppArmorView, ProbeView, SandboxRunView, SandboxView, TryView, VerdictView};
-pub use schedule::ScheduleView;
+pub use schedule::{HandoffView, ScheduleView};
 pub use sprint::{
     CriterionView, ProgressView, RenderedView, ReportedView, RotationView, SprintPlanView, SprintReportView,
     SprintTaskView, SprintTurnView, SprintView, SprintWipView, StepView,
@@ -77,7 +77,7 @@ pub fn schema() -> serde_json::Value {
     let mut generator = schemars::generate::SchemaSettings::draft2020_12().into_generator();
     let all = all_of!(generator:
         AdapterView, AgentView, AppArmorView, AttemptDetail, AttemptView, CaseView, ChangeView, CompletionsView,
-        ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HelpView,
+        ConfigView, DecisionView, DiffView, DoctorView, ErrorView, FleetView, GcView, HandoffView, HelpView,
         InitView, LeaseEntry, LockView, LogView<'_>, ManView, MessageView, NeedView, PauseView, ProbeView, RenderedView, RepairView,
         ReopenView, ReportView, RoleAddedView, RoleDetail, RoleEntry, RotationView, SandboxRunView, SandboxView,
         ScheduleView, SprintPlanView, SprintReportView, SprintTurnView, SprintView, StatsView, StatusView,

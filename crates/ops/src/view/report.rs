@@ -22,6 +22,7 @@ words! {
         Expired = "unanswered": "Nobody answered in time, and a default holds.";
         Superseded = "superseded": "An attempt ended after another had taken over.";
         Missed = "schedule_missed": "Runs of a schedule made no task.";
+        Refused = "handoff_refused": "A hand-off could not do what it should have.";
         Journal = "journal": "The journal ended in the middle of a line.";
     }
 }

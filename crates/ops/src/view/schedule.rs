@@ -1,4 +1,4 @@
-//! Tasks that come at a time.
+//! What comes at a time, and what follows on what happens.
 
 use super::Moment;
 
@@ -23,7 +23,31 @@ views! {
         pub catch_up: &'static str,
         /// True if it fires while its last task is not finished.
         pub overlaps: bool,
-        /// The title of the task that it makes.
-        pub title: String,
+        /// The title of the task that it makes; `null` where it makes none.
+        pub title: Option<String>,
+        /// What it does, in words.
+        pub does: String,
+        /// The reason why a person paused it, may be empty; `null` where it is not paused.
+        pub paused: Option<String>,
+    }
+
+    /// A hand-off: what it answers, and what it did.
+    pub struct HandoffView = "oodatcaa/handoff.v1" {
+        /// Its name.
+        pub handoff: String,
+        /// What it answers, in words.
+        pub on: String,
+        /// What it does, in words.
+        pub does: String,
+        /// True once a worker has seen it: it counts from then on.
+        pub counts: bool,
+        /// How often it has answered.
+        pub fired: u64,
+        /// The time of its last answer.
+        pub fired_at: Option<Moment>,
+        /// The task that it answered for last.
+        pub task: Option<String>,
+        /// The reason why it did not do what it should have, the last time.
+        pub refused: Option<String>,
     }
 }

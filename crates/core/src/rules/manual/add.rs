@@ -30,6 +30,8 @@ pub struct Wanted {
     pub status: Option<Status>,
     /// Gates beside its role's.
     pub gates: Vec<String>,
+    /// The task that it follows on: it is trusted no more than that.
+    pub of: Option<TaskId>,
 }
 
 /// Adds a task.
@@ -68,9 +70,11 @@ pub fn add(snapshot: &Snapshot, workflow: &Workflow, wanted: &Wanted, actor: &Ac
     task.gates.clone_from(&wanted.gates);
     // A human vouches for what they write; an agent hands on what it was given.
     let parent = wanted.parent.as_deref().and_then(|parent| snapshot.queue.find(parent));
-    if let Some(parent) = parent.filter(|parent| !parent.trusted && !matches!(actor, Actor::Human(_))) {
+    let before = wanted.of.as_ref().and_then(|id| snapshot.queue.get(id));
+    let mut given = [parent, before].into_iter().flatten();
+    if let Some(from) = given.find(|from| !from.trusted && !matches!(actor, Actor::Human(_))) {
         task.trusted = false;
-        task.source.clone_from(&parent.source);
+        task.source.clone_from(&from.source);
     }
     task.updated_at = Some(snapshot.now.wall);
     task.created_at = Some(stamp(snapshot.now.wall));

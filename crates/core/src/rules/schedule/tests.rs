@@ -26,7 +26,7 @@ fn cron(text: &str) -> Schedule {
         when: When::Cron(Box::new(Times::parse(text, "UTC").expect("times"))),
         catch_up: CatchUp::Once,
         overlaps: false,
-        task: Wanted { title: "Look".into(), ..Wanted::default() },
+        then: Deed { task: Some(Wanted { title: "Look".into(), ..Wanted::default() }), ..Deed::default() },
     }
 }
 

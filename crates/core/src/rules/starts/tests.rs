@@ -28,6 +28,7 @@ const BOUNDS: Bounds = Bounds {
     starts: 4,
     generations: 2,
     children: 5,
+    handoffs: 5,
     backoff: Duration::from_secs(1),
     backoff_max: Duration::from_secs(60),
 };
