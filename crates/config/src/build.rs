@@ -18,6 +18,7 @@ use super::{
 };
 use oodatcaa_core::{
     Duty, Role, RoleRule, Status, Workflow,
+    hours::Hours,
     layout::Layout,
     policy::{Bounds, Budgets, Limits, Makes, OnRetry, Policy},
 };
@@ -171,6 +172,9 @@ pub(super) fn build(
         on_retry,
         schedules: Vec::new(),
         handoffs: Vec::new(),
+        // What is wrong with a span or a zone has been noted with it.
+        hours: Hours::new(&fleet.hours, &fleet.tz).unwrap_or_default(),
+        resume: Hours::new(&fleet.resume_window, &fleet.tz).unwrap_or_default(),
         read_at: Policy::default().read_at,
         broken: None,
     };

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::secrets;
 use oodatcaa_core::{
     Class, Guarantee, TaskId,
+    hours::Span,
     schedule::{self, Times},
     text,
 };
@@ -44,6 +45,8 @@ pub(crate) enum Form {
     Times,
     /// A time zone.
     Zone,
+    /// A span of hours.
+    Span,
 }
 
 impl Form {
@@ -100,6 +103,7 @@ impl Form {
                 let home = !word.starts_with('~') || word == "~" || word.starts_with("~/");
                 fits(good && home, "a path without `..`: absolute, below `~/`, or below the project")
             }
+            Self::Span => Span::parse(word).map(drop),
             Self::Times => Times::parse(word, "UTC").map(drop).map_err(|bad| bad.to_string()),
             Self::Zone => fits(schedule::zone(word).is_some(), "a time zone such as UTC or Europe/Berlin"),
             Self::Guarantee => word.parse::<Guarantee>().map(drop).map_err(|why| format!("contains {why}")),
@@ -113,7 +117,7 @@ impl Form {
             Self::Class => return json!({"enum": Class::ALL.iter().map(|class| class.as_str()).collect::<Vec<_>>()}),
             Self::Guarantee => return json!({"enum": Guarantee::ALL.map(Guarantee::as_str)}),
             Self::Place => return json!({"type": "string", "minLength": 1}),
-            Self::Any | Self::EnvValue | Self::Path | Self::Branch | Self::Times | Self::Zone => {
+            Self::Any | Self::EnvValue | Self::Path | Self::Branch | Self::Times | Self::Zone | Self::Span => {
                 return json!({"type": "string"});
             }
             Self::Name | Self::Remote => NAME.to_owned(),

@@ -45,6 +45,13 @@ section! {
         restarts: u32, Count(0), Smaller = 3;
         /// Without systemd: the time that a worker must have worked for its earlier crashes not to count. At least 1s.
         healthy: Duration, Duration(1_000), Ignored = "60s";
+        /// The hours at which new work begins, e.g. `["mon-fri 22:00-06:00", "sat,sun 00:00-24:00"]`; what runs goes on.
+        /// Empty for always.
+        hours: Vec<String>, List(Form::Span), Ignored = [];
+        /// The hours at which a quota that was used up is tried again, once its time has come. Empty for always.
+        resume_window: Vec<String>, List(Form::Span), Ignored = [];
+        /// The time zone of `hours` and `resume_window`.
+        tz: String, Text(Form::Zone), Ignored = "UTC" like "Europe/Berlin";
     }
 }
 

@@ -88,7 +88,19 @@ mod tests {
         assert!(matches!(place(&path("fleet.colour")), Place::Unknown));
         assert_eq!(
             siblings(&path("fleet")),
-            ["agent", "preset", "interval", "shutdown_timeout", "grace", "lock_wait", "restarts", "healthy"]
+            [
+                "agent",
+                "preset",
+                "interval",
+                "shutdown_timeout",
+                "grace",
+                "lock_wait",
+                "restarts",
+                "healthy",
+                "hours",
+                "resume_window",
+                "tz"
+            ]
         );
         assert_eq!(
             siblings(&[]),

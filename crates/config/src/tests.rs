@@ -99,6 +99,9 @@ fn nothing_set_is_the_built_in_configuration() {
             lock_wait: Duration::from_secs(10),
             restarts: 3,
             healthy: Duration::from_secs(60),
+            hours: Vec::new(),
+            resume_window: Vec::new(),
+            tz: "UTC".into(),
         }
     );
     assert_eq!(loaded.config.agents.keys().collect::<Vec<_>>(), ["sim"]);

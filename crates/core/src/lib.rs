@@ -60,8 +60,8 @@ pub use member::Member;
 pub use outcome::{Class, Outcome};
 pub use queue::{Problem, Queue};
 pub use rules::{
-    budget, children, claim, coordinate, decision, deed, external_edits, handoff, landing, mail, manual, pool, rescue,
-    schedule, settle, succession, supervise,
+    budget, children, claim, coordinate, decision, deed, external_edits, handoff, hours, landing, mail, manual, pool,
+    rescue, schedule, settle, succession, supervise,
 };
 pub use snapshot::{Beside, Snapshot};
 pub use state::History;

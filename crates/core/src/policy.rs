@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::{Role, handoff::Handoff, outcome, schedule::Schedule, text, words::words};
+use crate::{Role, handoff::Handoff, hours::Hours, outcome, schedule::Schedule, text, words::words};
 
 /// The settings of every role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct Policy {
     pub schedules: Vec<Schedule>,
     /// The rules of what follows on what happens.
     pub handoffs: Vec<Handoff>,
+    /// The hours at which new work begins; always where there are none.
+    pub hours: Option<Hours>,
+    /// The hours at which a used-up quota is tried again; always where there are none.
+    pub resume: Option<Hours>,
     /// The time at which it was read: of two workers whose rules differ, those count that were read later.
     pub read_at: DateTime<Utc>,
     /// The error in the configuration, where these roles only stand in for those of a broken one.
@@ -77,6 +81,8 @@ impl Default for Policy {
             on_retry: BTreeMap::new(),
             schedules: Vec::new(),
             handoffs: Vec::new(),
+            hours: None,
+            resume: None,
             read_at: DateTime::<Utc>::MAX_UTC,
             broken: None,
         }

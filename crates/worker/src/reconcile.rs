@@ -305,7 +305,10 @@ impl Worker {
 
     /// Says once why there is nothing to do; that there is just nothing is said at debug only.
     fn say_idle(&mut self, idle: &Idle) {
-        if let Idle::Waiting { until: Some(until), .. } | Idle::Limited(Limited { until: Some(until), .. }) = idle {
+        if let Idle::Waiting { until: Some(until), .. }
+        | Idle::Limited(Limited { until: Some(until), .. })
+        | Idle::Closed { until, .. } = idle
+        {
             let wait = (*until - chrono::Utc::now()).to_std().unwrap_or_default() + Duration::from_millis(5);
             let due = Instant::now() + wait.min(self.shared.setup.interval);
             self.due = Some(self.due.map_or(due, |old| old.min(due)));
@@ -318,7 +321,7 @@ impl Worker {
             Idle::Nothing if self.shared.setup.once => log::info!("{words}"),
             Idle::Waiting { .. } if self.shared.setup.once => log::info!("{words}; why: agentctl ls"),
             Idle::Nothing | Idle::Waiting { .. } => log::debug!("{words}"),
-            Idle::Full { .. } => log::info!("{words}"),
+            Idle::Full { .. } | Idle::Closed { .. } => log::info!("{words}"),
             Idle::Limited(_) | Idle::Budget(_) => log::warn!("{words}"),
             Idle::Paused(_) => log::warn!("{words}; resume with: agentctl fleet start {}", self.shared.role()),
             Idle::SprintOver(_) => log::info!("{words}; begin the next one with: agentctl sprint new"),

@@ -8,6 +8,7 @@ pub mod decision;
 pub mod deed;
 pub mod external_edits;
 pub mod handoff;
+pub mod hours;
 pub mod landing;
 pub mod mail;
 pub mod manual;

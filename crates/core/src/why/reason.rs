@@ -11,7 +11,7 @@ use crate::{
     claim::{self, Obstacle},
     coordinate,
     decision::{self, Hold},
-    landing,
+    hours, landing,
     lease::LeaseHealth,
     pool,
     queue::Waits,
@@ -143,6 +143,13 @@ fn taken_by<'a>(seen: &Explainer<'a>, task: &Task, takers: &[&'a RoleRule]) -> W
     }
     if succession::is_over(snapshot) {
         return why("sprint", succession::over(snapshot), "agentctl sprint new").needs(Cause::Queue);
+    }
+    let hours = workflow.policy().hours.as_ref();
+    if let Some((until, hours)) = hours::closed(hours, snapshot.now.wall).zip(hours) {
+        let left = duration((until - snapshot.now.wall).to_std().unwrap_or_default());
+        let sentence =
+            format!("it is outside of the fleet's hours ({hours}); new work begins at {} (in {left})", stamp(until));
+        return why("ready", sentence, "nothing to do, or change [fleet] hours");
     }
     // With several takers the first that nothing keeps from it answers, else the first.
     let of = |rule: &&'a RoleRule| (*rule, claim::obstacle(snapshot, workflow, rule, task));

@@ -10,11 +10,12 @@ use crate::{
     decision::{self, Hold},
     event::payload::Claimed,
     external_edits::{self, Behind},
-    landing,
+    hours, landing,
     pool::{self, Limited, Offer},
     queue::Waits,
     state::Pause,
     succession,
+    time::stamp,
 };
 
 /// A worker that wants work.
@@ -43,6 +44,9 @@ pub enum Idle {
     /// The sprint is completed.
     #[error("{0}")]
     SprintOver(String),
+    /// It is outside of the fleet's hours.
+    #[error("outside of the fleet's hours ({hours}); new work begins at {}", stamp(*.until))]
+    Closed { hours: String, until: DateTime<Utc> },
     /// The WIP limit is reached.
     #[error("WIP limit reached ({wip} of {limit})")]
     Full { wip: u32, limit: u32 },
@@ -172,6 +176,10 @@ pub fn decide(snapshot: &Snapshot, workflow: &Workflow, me: &Claimant) -> Result
     }
     if let Some(behind) = external_edits::behind(snapshot) {
         return Err(Idle::Behind(behind));
+    }
+    let hours = workflow.policy().hours.as_ref();
+    if let Some((until, hours)) = hours::closed(hours, snapshot.now.wall).zip(hours) {
+        return Err(Idle::Closed { hours: hours.to_string(), until });
     }
     let (wip, limit) = (wip(snapshot, rule), workflow.wip_limit(&snapshot.queue, &rule.role));
     if wip >= limit && !me.ignore_wip {

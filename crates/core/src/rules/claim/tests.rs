@@ -285,7 +285,7 @@ fn a_merge_waits_for_no_quota_tries_none_and_opens_none() {
         let (changes, lease) = decide(&before, &Workflow::shipped(), &me).expect("a claim");
         assert!(!lease.probe);
         let done = crate::Outcome::Done { summary: String::new(), tasks: Vec::new() };
-        assert!(pool::settle(&before.after(&changes), &lease, &done).events.is_empty());
+        assert!(pool::settle(&before.after(&changes), &Workflow::shipped(), &lease, &done).events.is_empty());
     }
 }
 

@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     ChangeSet, Class, Data, EventDraft, Lease, Outcome, RoleRule, Snapshot, Task, Workflow,
     event::{Actor, payload::Quota},
+    hours::Hours,
     outcome::{Policy, doubled},
     state::pools::ClosedPool,
     text,
@@ -162,10 +163,10 @@ fn pool_of(lease: &Lease) -> &str {
 }
 
 /// Returns what the end of an attempt says about its pool.
-pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> ChangeSet {
+pub fn settle(snapshot: &Snapshot, workflow: &Workflow, lease: &Lease, outcome: &Outcome) -> ChangeSet {
     match outcome {
         Outcome::Failed { class, reason, retry_at } => match class.policy() {
-            Policy::Quota => limit(snapshot, lease, *class, reason, *retry_at),
+            Policy::Quota => limit(snapshot, lease, *class, reason, *retry_at, workflow.policy().resume.as_ref()),
             // The provider has answered, whatever came of the work.
             Policy::Work | Policy::Context if !matches!(class, Class::Timeout | Class::Silent) => {
                 answered(snapshot, lease)
@@ -181,11 +182,18 @@ pub fn settle(snapshot: &Snapshot, lease: &Lease, outcome: &Outcome) -> ChangeSe
 pub fn waits(snapshot: &Snapshot, lease: &Lease, reason: &str, until: DateTime<Utc>) -> ChangeSet {
     match snapshot.supersedes(lease) {
         true => ChangeSet::none(),
-        false => limit(snapshot, lease, Class::RateLimited, reason, Some(until)),
+        false => limit(snapshot, lease, Class::RateLimited, reason, Some(until), None),
     }
 }
 
-fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated: Option<DateTime<Utc>>) -> ChangeSet {
+fn limit(
+    snapshot: &Snapshot,
+    lease: &Lease,
+    class: Class,
+    reason: &str,
+    stated: Option<DateTime<Utc>>,
+    hours: Option<&Hours>,
+) -> ChangeSet {
     let (pool, now) = (pool_of(lease), snapshot.now.wall);
     let known = snapshot.history.pools.closed.get(pool);
     // Attempts that were under way when the pool closed hit the same limit; only a probe finds a new one.
@@ -194,6 +202,7 @@ fn limit(snapshot: &Snapshot, lease: &Lease, class: Class, reason: &str, stated:
     let closed = known.filter(|known| now < known.until).map(|known| known.until);
     let pause = || now + chrono::Duration::from_std(doubled(FIRST, LONGEST, limits)).unwrap_or(BELIEVED);
     let until = stated.max(closed).unwrap_or_else(pause);
+    let until = hours.map_or(until, |hours| hours.from(until));
     let quota = Quota {
         until: Some(stamp(until)),
         class: Some(class.as_str().into()),

@@ -67,6 +67,26 @@ fn the_first_limit_closes_the_pool_until_the_stated_reset_and_charges_nobody() {
 }
 
 #[test]
+fn a_quota_is_tried_again_in_the_hours_for_that_and_nothing_is_claimed_outside_of_the_fleets() {
+    // The clock of the tests says 8 in the morning, UTC.
+    let hours = |span: &str| Hours::new(&[span.to_owned()], "UTC").expect("hours");
+    let policy = |hours, resume| crate::policy::Policy { hours, resume, ..crate::policy::Policy::default() };
+    let flow = flow().under(policy(None, hours("22:00-06:00")));
+    let mut now = many(1);
+    let lease = claim(&mut now).expect("open");
+    let changes = settle::decide(&now, &flow, &lease, &limited(Some(2_000)), &Retry::default(), &Ended::default());
+    assert_eq!(until(&now.after(&changes)).to_string(), "2026-01-05 22:00:00 UTC");
+    let closed = Workflow::shipped().under(policy(hours("20:00-07:00"), None));
+    let told = claim::decide(&many(1), &closed, &claimant(&Role::BUILDER)).expect_err("closed");
+    let words = "outside of the fleet's hours (20:00-07:00 UTC); new work begins at 2026-01-05T20:00:00.000Z";
+    assert_eq!(told.to_string(), words);
+    let why = crate::tests::explain(&many(1), &closed, many(1).queue.find("T0").expect("there"));
+    assert!(why.sentence.contains("new work begins at 2026-01-05T20:00") && why.person.is_none(), "{}", why.sentence);
+    let open = Workflow::shipped().under(policy(hours("07:00-20:00"), None));
+    assert!(claim::decide(&many(1), &open, &claimant(&Role::BUILDER)).is_ok());
+}
+
+#[test]
 fn without_a_stated_reset_the_pause_is_five_minutes_and_doubles_up_to_an_hour() {
     let mut now = many(1);
     let mut at = 1_000;

@@ -50,7 +50,7 @@ pub fn decide(
     }
     snapshot.chain(&mut [
         &mut |seen| on_task(seen, workflow, mine, outcome, retry, report),
-        &mut |seen| pool::settle(seen, mine, outcome),
+        &mut |seen| pool::settle(seen, workflow, mine, outcome),
         &mut |seen| budget::tell(seen, workflow, mine),
         &mut |seen| decision::ask(seen, workflow),
     ])
