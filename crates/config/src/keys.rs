@@ -527,8 +527,8 @@ words! {
 }
 
 section! {
-    /// What comes at a time, done by whichever worker looks first, and once: over restarts, a suspended machine and the
-    /// change to summer time. It needs `cron` or `every`, and something to do. `agentctl schedule list` shows the next
+    /// Tasks and messages that come at a time, made by whichever worker looks first, and once: over restarts, a suspended
+    /// machine and the change to summer time. It needs `cron` or `every`, and something to do. `agentctl schedule list` shows the next
     /// times.
     const SCHEDULE = "schedules.*" {
         /// Times by the clock on the wall: minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`,
@@ -553,8 +553,8 @@ section! {
     /// `{task}` `{title}` `{branch}` `{from}` `{to}` `{role}` `{kind}` `{text}` are replaced. A task that a hand-off made
     /// knows how many led to it (`limits.handoffs`). `agentctl handoff list` shows what each did.
     const HANDOFF = "handoffs.*" {
-        /// What it answers: a task that appeared (`task.created`), one that came to another status, by whatever hand
-        /// (`task.moved`), a message of an agent or a rule (`message.sent`).
+        /// The kind of event that it answers: a task that appeared (`task.created`), one that came to another status, by
+        /// whatever hand (`task.moved`), a message of an agent or a rule (`message.sent`).
         ("on"): Choice(&["task.created", "task.moved", "message.sent"]), Ignored = "task.moved";
         /// Only this: the status that the task came to, or the receiver of the message. Empty for any, as in the next keys.
         ("to"): Maybe(Form::Status), Ignored = "" like "awaiting_test";
@@ -572,7 +572,7 @@ section! {
 }
 
 section! {
-    /// What a schedule does.
+    /// The deed of a schedule: a task, a message, or both.
     const SCHEDULE_THEN = "schedules.*" with (HANDOFF_THEN = "handoffs.*") {
         /// The title of a task that is made.
         ("then.task.title"): Text(Form::Any), Ignored like "Review the roadmap";

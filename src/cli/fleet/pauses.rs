@@ -22,30 +22,25 @@ pub(super) fn pause(ctx: &Context, fleet: &Fleet, args: &Pause) -> Done {
     let (human, store) = (person(ctx)?, ctx.project.store()?);
     for role in fleet.roles(&args.names.roles)? {
         let changed = fleet::pause(store, &role, &human, args.reason.as_deref())?;
-        if ctx.ui.json() {
-            ctx.ui.record(&PauseView { role, paused: true, changed });
-            continue;
-        }
-        ctx.ui.say(&match changed {
+        let words = match changed {
             true => format!("{role} claims nothing until: agentctl fleet resume {role}"),
             false => format!("{role} is paused already"),
-        });
+        };
+        tell(ctx, &PauseView { role, paused: true, changed }, &words);
     }
     Ok(exit::OK)
+}
+
+fn tell(ctx: &Context, view: &PauseView, words: &str) {
+    if ctx.ui.json() { ctx.ui.record(view) } else { ctx.ui.say(words) }
 }
 
 pub(super) fn resume(ctx: &Context, fleet: &Fleet, names: &Names) -> Done {
     let (human, store) = (person(ctx)?, ctx.project.store()?);
     for role in fleet.roles(&names.roles)? {
         let changed = fleet::resume(store, &role, &human)?;
-        if ctx.ui.json() {
-            ctx.ui.record(&PauseView { role, paused: false, changed });
-            continue;
-        }
-        ctx.ui.say(&match changed {
-            true => format!("{role} works again"),
-            false => format!("{role} was not paused"),
-        });
+        let words = if changed { format!("{role} works again") } else { format!("{role} was not paused") };
+        tell(ctx, &PauseView { role, paused: false, changed }, &words);
     }
     Ok(exit::OK)
 }

@@ -348,11 +348,11 @@ payloads! {
     Handed {
         /// The name of its rule.
         handoff: Option<String>,
-        /// What the rule answers, in words.
+        /// The events that the rule answers, in words.
         on: Option<String>,
         /// The number of the event that it answered.
         of: Option<u64>,
-        /// What was done, in words.
+        /// The deed, in words.
         did: Option<String>,
         /// The task that was made.
         made: Option<String>,

@@ -1,4 +1,4 @@
-//! What rules of the configuration do: schedules by the clock, hand-offs on what happens.
+//! Deeds of the rules of a configuration: of schedules by the clock, of hand-offs on what happens.
 
 use crate::{
     Data, EventDraft, Status, TaskId, Workflow,
@@ -7,7 +7,7 @@ use crate::{
     manual::Wanted,
 };
 
-/// What is done: each part that is there, in one commit.
+/// A deed: each part that is there, in one commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deed {
     /// A message that is sent.

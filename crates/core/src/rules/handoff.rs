@@ -27,7 +27,7 @@ const AT_ONCE: usize = 100;
 pub const PLACEHOLDERS: &[&str] = &["task", "title", "branch", "from", "to", "role", "kind", "text"];
 
 words! {
-    /// What a hand-off answers.
+    /// The kind of event that a hand-off answers.
     pub enum Topic {
         Created = "task.created": "A task that appeared.";
         Moved = "task.moved": "A task that came to another status, whoever moved it.";
@@ -40,13 +40,13 @@ words! {
 pub struct Handoff {
     /// Its name.
     pub name: String,
-    /// What it answers.
+    /// The events that it answers.
     pub on: On,
     /// Its answer.
     pub then: Deed,
 }
 
-/// What a rule answers. What is not said may be anything.
+/// The events that a rule answers. What is not said may be anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct On {
     /// The kind of event.

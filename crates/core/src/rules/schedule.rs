@@ -1,4 +1,4 @@
-//! What comes at a time, tasks and messages: which are due, and how one that nobody was up for is made good.
+//! Tasks and messages that come at a time: which are due, and how one that nobody was up for is made good.
 //!
 //! A schedule's state is a fold over the journal ([`crate::state::schedules`]), and it fires in the same commit as the task
 //! that it makes, whichever worker looks first. So it is kept over restarts, and fires once.
@@ -45,7 +45,7 @@ pub struct Schedule {
     pub catch_up: CatchUp,
     /// It fires even while its last task is not finished.
     pub overlaps: bool,
-    /// What is done: it makes a task, sends a message, or both.
+    /// Its deed: a task, a message, or both.
     pub then: Deed,
 }
 

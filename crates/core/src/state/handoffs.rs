@@ -1,4 +1,4 @@
-//! What the journal tells of hand-offs: how far each rule has looked, and what has happened since that one may answer.
+//! Hand-offs as the journal tells of them: how far each rule has looked, and what has happened since that one may answer.
 //!
 //! Nothing is remembered before a first rule is set, so that a project without rules carries none of it.
 
@@ -31,7 +31,7 @@ pub struct Handoffs {
 /// The state of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Looked {
-    /// What it answers, in words.
+    /// The events that it answers, in words.
     pub on: String,
     /// The time at which that was set.
     pub set_at: DateTime<Utc>,
@@ -64,11 +64,11 @@ pub struct Happened {
     pub task: Option<TaskId>,
     /// The role whose worker or agent did it.
     pub role: Option<Role>,
-    /// What it was.
+    /// Its kind, with what is known of it.
     pub what: What,
 }
 
-/// What happened.
+/// The kinds of happenings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A task appeared in a status.

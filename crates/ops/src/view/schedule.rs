@@ -1,4 +1,4 @@
-//! What comes at a time, and what follows on what happens.
+//! Schedules and hand-offs, as people and programs see them.
 
 use super::Moment;
 
@@ -25,7 +25,7 @@ views! {
         pub overlaps: bool,
         /// The title of the task that it makes; `null` where it makes none.
         pub title: Option<String>,
-        /// What it does, in words.
+        /// Its deed, in words.
         pub does: String,
         /// The reason why a person paused it, may be empty; `null` where it is not paused.
         pub paused: Option<String>,
@@ -35,9 +35,9 @@ views! {
     pub struct HandoffView = "oodatcaa/handoff.v1" {
         /// Its name.
         pub handoff: String,
-        /// What it answers, in words.
+        /// The events that it answers, in words.
         pub on: String,
-        /// What it does, in words.
+        /// Its deed, in words.
         pub does: String,
         /// True once a worker has seen it: it counts from then on.
         pub counts: bool,
